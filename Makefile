@@ -1,0 +1,87 @@
+# Everything installs itself into the checkout (.venv, .venv-deploy, .tools) and only when the
+# files it depends on have changed. `make run` and `make test` need Python 3.11+, Node and npm.
+
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run token store sweep test check lock install clean
+
+VENV := .venv
+DEPLOY_VENV := .venv-deploy
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+DYNOXIDE := .tools/dynoxide
+
+STORE ?= demo
+ACCOUNT ?=
+WORKERS ?= 2
+TESTS ?= tests
+
+# -- run -----------------------------------------------------------------------------------------
+
+run: install ## start everything on loopback; PORT, DATA_DIR, SEED and the rest: see README
+	@exec $(PY) -m local.stack
+
+token: install ## print a JWT for STORE
+	@$(PY) -m local.token $(STORE)
+
+store: install ## register STORE for the connected ACCOUNT
+	@$(PY) -m local.store $(STORE) $(ACCOUNT)
+
+sweep: install ## run the sweep once, now
+	@$(PY) -m local.sweep
+
+# -- check ---------------------------------------------------------------------------------------
+
+test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+check: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy functions shared local tests
+
+# -- install -------------------------------------------------------------------------------------
+
+install: $(VENV)/.installed $(DYNOXIDE)
+
+$(VENV)/.installed: requirements/bootstrap.txt requirements/dev.txt
+	@test -x $(PY) || (python=$$(tools/find-python) && $$python -m venv $(VENV))
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/bootstrap.txt
+	@$(UV) pip install --quiet --python $(PY) --compile-bytecode --require-hashes \
+		-r requirements/dev.txt
+	@touch $@
+
+$(DEPLOY_VENV)/.installed: requirements/deploy.txt $(VENV)/.installed
+	@test -x $(DEPLOY_VENV)/bin/python || \
+		(python=$$(tools/find-python) && $$python -m venv --without-pip $(DEPLOY_VENV))
+	@$(UV) pip install --quiet --python $(DEPLOY_VENV)/bin/python --require-hashes \
+		-r requirements/deploy.txt
+	@touch $@
+
+# The database of the local run and of the tests. A platform that is not in tools/package-lock.json
+# has no hash to compare with, so there the exact version has to do.
+$(DYNOXIDE): tools/package.json tools/package-lock.json
+	@set -e; platform=$$(node -p 'process.platform + "-" + process.arch'); \
+	version=$$(node -p 'Object.values(require("./tools/package.json").optionalDependencies)[0]'); \
+	package=@dynoxide/$$platform; \
+	npm ci --prefix tools --ignore-scripts --no-audit --no-fund --loglevel=error; \
+	test -d tools/node_modules/$$package || \
+		npm install --prefix tools --no-save --ignore-scripts --no-audit --no-fund \
+			--loglevel=error $$package@$$version; \
+	mkdir -p $(@D); \
+	cp "$$(find tools/node_modules/$$package -type f -name 'dynoxide*' | head -1)" $@.new; \
+	chmod +x $@.new; mv $@.new $@
+
+lock: $(VENV)/.installed ## write requirements/*.txt anew from requirements/*.in
+	@for name in bootstrap dev deploy runtime; do \
+		constraint=$$(test $$name = runtime && echo "-c requirements/dev.txt"); \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+			--generate-hashes --no-annotate --python-version 3.11 $(LOCK_FLAGS) \
+			requirements/$$name.in $$constraint -o requirements/$$name.txt || exit 1; \
+	done
+	@npm install --prefix tools --package-lock-only --ignore-scripts --loglevel=error
+
+clean: ## what builds and checks leave behind; the data of the local run stays
+	rm -rf build .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts
+	find functions shared local tests -name __pycache__ -type d -prune -exec rm -rf {} +
