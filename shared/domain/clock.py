@@ -1,0 +1,31 @@
+"""Times: seconds since the epoch inside, ISO 8601 in UTC outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
+
+system_clock: Clock = time.time
+
+
+def iso(at: float | None) -> str | None:
+    """``1763800000`` → ``"2025-11-22T08:26:40Z"``."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_iso(text: str) -> int:
+    """An ISO 8601 date or time (UTC where it names no zone) as seconds since the epoch.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp())

@@ -1,0 +1,561 @@
+"""Records: what Stripe and the store said, one item per purchase, profile, method, transaction.
+
+An item's attributes (all but the JSON strings exist for conditions and indexes):
+
+========================  =========================================================================
+``pk``, ``sk``            see :class:`shared.tenant.Tenant` and the ``*_key`` functions here
+``s_<source>``            a source's object, JSON
+``v_<source>``            ``created`` of the newest event applied to it
+``m_<source>``            the rest of its :class:`~shared.domain.merge.Source`, JSON
+``k_<source>``            its facts: while these are the same, nothing follows from an event
+``x_<source>``            1 while it was fetched or is terminal: events need a closer look
+``seen``                  every Telegram user of a purchase, every chat of a product, ever
+``own``                   our own part, JSON, written by the holder of the lease only
+``rev``                   counts the writes; a write of the whole item is conditional on it
+``lease_owner/_until``    who may write ``own`` and act on it
+``reindex_at``            set while the customer list doesn't show this record's facts yet
+``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
+``ref``, ``subscription`` for the index by Stripe's ids
+========================  =========================================================================
+
+An event that changes no facts is one conditional write without a read: the condition says that
+what is stored is older and its facts are the same. When it fails, DynamoDB returns the item, and
+:func:`shared.domain.merge.decide` says whether to drop, apply or fetch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.domain import customer as customer_rules
+from shared.domain import merge, purchase
+from shared.domain.clock import Clock, system_clock
+from shared.domain.errors import TryAgainLater
+from shared.domain.merge import Fetched, Observation, Source, Verdict
+from shared.domain.purchase import Own, Purchase
+from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
+from shared.tenant import Tenant, store_of
+
+DUE_INDEX = "due"
+REF_INDEX = "by_ref"
+DUE_SHARDS = tuple(str(shard) for shard in range(8))
+
+# A lease outlives any single call made under it (30 s is the longest timeout) and is renewed
+# before each; an API function is stopped by its own timeout long before.
+LEASE_SECONDS = 45
+MAX_CONFLICTS = 20
+# How long a purchase that becomes live waits for a removal of its buyer that is under way.
+USER_LOCK_PATIENCE_SECONDS = 10.0
+
+_FACTS: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
+    "PURCHASE": purchase.source_facts,
+    "PROFILE": customer_rules.source_facts,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a record is kept.
+
+    Attributes:
+        ref: the Stripe or public id by which the ``by_ref`` index finds it.
+        subscription: an invoice's subscription, projected into that index.
+    """
+
+    pk: str
+    sk: str
+    ref: str | None = None
+    subscription: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.sk.split("#", 1)[0]
+
+
+def profile_key(tenant: Tenant, account: str) -> Key:
+    return Key(tenant.account_pk(account), "PROFILE")
+
+
+def purchase_key(tenant: Tenant, account: str, purchase_id: str) -> Key:
+    return Key(tenant.account_pk(account), f"PURCHASE#{purchase_id}", tenant.ref(purchase_id))
+
+
+def method_key(tenant: Tenant, account: str, payment_method_id: str) -> Key:
+    return Key(tenant.account_pk(account), f"METHOD#{payment_method_id}")
+
+
+def transaction_key(tenant: Tenant, account: str, created_at: int, transaction_id: str) -> Key:
+    return Key(
+        tenant.account_pk(account),
+        f"TXN#{created_at:011d}#{transaction_id}",
+        tenant.ref(transaction_id),
+    )
+
+
+def invoice_key(
+    tenant: Tenant, account: str, invoice_id: str, subscription: str | None = None
+) -> Key:
+    return Key(
+        tenant.account_pk(account), f"INVOICE#{invoice_id}", tenant.ref(invoice_id), subscription
+    )
+
+
+def payment_link_key(tenant: Tenant, account: str, payment_intent_id: str) -> Key:
+    """Which invoice a PaymentIntent paid, and with it which subscription."""
+    return Key(tenant.account_pk(account), f"LINK#{payment_intent_id}")
+
+
+def product_key(tenant: Tenant, product_id: str) -> Key:
+    return Key(tenant.products_pk(), f"PRODUCT#{product_id}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored item, unpacked."""
+
+    key: Key
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()
+    own: Mapping[str, Any] = field(default_factory=dict)
+    rev: int = 0
+    reindex_at: int | None = None
+    lease_owner: str | None = None
+    lease_until: int = 0
+    written_at: int = 0
+
+    @property
+    def purchase(self) -> Purchase:
+        """The record as a purchase; only for ``PURCHASE`` keys."""
+        purchase_id = self.key.sk.split("#", 1)[1]
+        return Purchase(purchase_id, self.sources, Own.from_json(self.own), self.seen)
+
+    @property
+    def due_at(self) -> int | None:
+        due = [] if self.reindex_at is None else [self.reindex_at]
+        if self.key.kind == "PURCHASE":
+            at = self.purchase.due_at
+            due += [] if at is None else [at]
+        return min(due, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an observation did.
+
+    Attributes:
+        stored: whether anything was written.
+        facts_changed: whether anything follows: the list must be brought up to date, and a
+            purchase driven on.
+        record: the record as stored, where it had to be looked at.
+        before: the record as it was, likewise.
+    """
+
+    stored: bool
+    facts_changed: bool = False
+    record: Record | None = None
+    before: Record | None = None
+
+
+class LeaseLost(Exception):
+    """Another writer holds the lease now: stop."""
+
+
+class Records:
+    """Reads and conditional writes of records. Every write recomputes ``due_at``."""
+
+    def __init__(self, table: Table, clock: Clock = system_clock) -> None:
+        self.table = table
+        self.clock = clock
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Record | None:
+        item = self.table.get(key.pk, key.sk)
+        return None if item is None else from_item(item)
+
+    def find(self, tenant: Tenant, provider_id: str) -> list[Item]:
+        """Keys of the records of a Stripe or public id (eventually consistent)."""
+        items, _ = self.table.query(
+            "#ref = :ref", index=REF_INDEX, names={"#ref": "ref"}, ref=tenant.ref(provider_id)
+        )
+        return [item for item in items if tenant.owns(item["pk"])]
+
+    def account(self, tenant: Tenant, account: str, first: str = "METHOD#") -> list[Record]:
+        """Payment methods, profile and purchases of an account, in one query.
+
+        Args:
+            first: ``"PROFILE"`` leaves the payment methods out.
+        """
+        return [
+            from_item(item)
+            for item in self.table.query_all(
+                "pk = :pk AND sk BETWEEN :first AND :last",
+                pk=tenant.account_pk(account),
+                first=first,
+                last="PURCHASE~",
+            )
+        ]
+
+    # -- what events say ------------------------------------------------------------------------
+
+    def observe(
+        self,
+        key: Key,
+        seen: Observation,
+        *,
+        fetch: Callable[[], Fetched | None],
+        ids: frozenset[str] = frozenset(),
+    ) -> Outcome:
+        """Apply what an event says of one object to a record.
+
+        Args:
+            fetch: asks Stripe for the object; called only where the payload can't decide.
+                ``None``: Stripe doesn't have it.
+            ids: Telegram users (of a purchase) or chats (of a product) the event names.
+
+        Raises:
+            TryAgainLater: other writers got in the way too often.
+        """
+        try:
+            return self._observe_without_reading(key, seen, ids)
+        except ConditionFailed as refused:
+            item = refused.item
+        return self._merge(key, item, lambda before: self._observed(before, key, seen, fetch), ids)
+
+    def refresh(self, key: Key, fetched: Fetched, ids: frozenset[str] = frozenset()) -> Outcome:
+        """Store an object as Stripe's API returned it, unless newer events are stored."""
+        item = self.table.get(key.pk, key.sk)
+        return self._merge(key, item, lambda before: _with_fetched(before, key, fetched), ids)
+
+    def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
+        source = merge.applied(None, seen)
+        rule = _FACTS.get(key.kind)
+        if rule is not None and (seen.rank == 0 or seen.terminal):
+            if seen.terminal:
+                raise ConditionFailed(self.table.get(key.pk, key.sk))
+            after = Record(key, {seen.source: source}, ids, reindex_at=self._now())
+            self._put(None, after)
+            return Outcome(stored=True, facts_changed=True, record=after)
+        names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "m", "x")}
+        values: dict[str, Any] = {
+            "s": dumps(seen.data),
+            "v": seen.created_at,
+            "m": _meta(source),
+            "one": 1,
+        }
+        sets = ["#s = :s", "#v = :v", "#m = :m"]
+        if rule is not None:
+            names["#k"] = f"k_{seen.source}"
+            values["k"] = dumps(rule(seen.source, seen.data))
+            condition = "#k = :k AND #v < :v AND attribute_not_exists(#x)"
+        else:
+            condition = "attribute_not_exists(#v) OR (#v < :v AND attribute_not_exists(#x))"
+            for name, value in (("ref", key.ref), ("subscription", key.subscription)):
+                if value is not None:
+                    names[f"#{name}"] = name
+                    values[name] = value
+                    sets.append(f"#{name} = :{name}")
+            if seen.terminal:
+                sets.append("#x = :one")
+        adds = ["rev :one"]
+        if ids and rule is None:
+            values["ids"] = ids
+            adds.append("seen :ids")
+        self.table.update_blind(
+            key.pk,
+            key.sk,
+            f"SET {', '.join(sets)} ADD {', '.join(adds)}",
+            condition,
+            names,
+            **values,
+        )
+        return Outcome(stored=True)
+
+    def _observed(
+        self,
+        before: Record | None,
+        key: Key,
+        seen: Observation,
+        fetch: Callable[[], Fetched | None],
+    ) -> Record | None:
+        stored = None if before is None else before.sources.get(seen.source)
+        verdict = merge.decide(stored, seen)
+        if verdict is Verdict.DROP:
+            return before
+        if verdict is Verdict.APPLY:
+            return _with_source(before, key, seen.source, merge.applied(stored, seen))
+        fetched = fetch()
+        if fetched is None:
+            return before
+        return _with_fetched(before, key, replace(fetched, because=seen))
+
+    def _merge(
+        self,
+        key: Key,
+        item: Item | None,
+        change: Callable[[Record | None], Record | None],
+        ids: frozenset[str],
+    ) -> Outcome:
+        """Read-decide-write until nobody else wrote in between."""
+        for attempt in range(MAX_CONFLICTS):
+            before = None if item is None else from_item(item)
+            after = change(before)
+            if after is not None and ids - after.seen:
+                after = replace(after, seen=after.seen | ids)
+            if after is None or after == before:
+                return Outcome(stored=False, record=before, before=before)
+            changed = _facts(before) != _facts(after)
+            if changed:
+                after = replace(after, reindex_at=self._now())
+            try:
+                self._put(before, after)
+            except ConditionFailed as refused:
+                item = refused.item
+            except Contention:
+                time.sleep(min(0.01 * 2**attempt, 0.3))
+                item = self.table.get(key.pk, key.sk)
+            else:
+                stored = replace(after, rev=after.rev + 1)
+                return Outcome(stored=True, facts_changed=changed, record=stored, before=before)
+        raise TryAgainLater("too many writers of one record")
+
+    # -- our own part -----------------------------------------------------------------------------
+
+    def lease(self, key: Key, owner: str) -> Record | None:
+        """Take the lease of a purchase; ``None`` while another holds it or there is no record."""
+        now = self._now()
+        try:
+            item = self.table.update(
+                key.pk,
+                key.sk,
+                "SET lease_owner = :owner, lease_until = :until ADD rev :one",
+                "attribute_exists(pk) AND (attribute_not_exists(lease_owner)"
+                " OR lease_owner = :owner OR lease_until < :now)",
+                owner=owner,
+                until=now + LEASE_SECONDS,
+                now=now,
+                one=1,
+            )
+        except ConditionFailed:
+            return None
+        return from_item(item)
+
+    def release(self, key: Key, owner: str) -> None:
+        """Give the lease back; harmless when it is another's by now."""
+        try:
+            self.table.update_blind(
+                key.pk,
+                key.sk,
+                "REMOVE lease_owner, lease_until ADD rev :one",
+                "lease_owner = :owner",
+                owner=owner,
+                one=1,
+            )
+        except ConditionFailed:
+            return
+
+    def save_own(self, record: Record, owner: str, change: Callable[[Purchase], Own]) -> Record:
+        """Write our own part of a purchase, under its lease, which is renewed by it.
+
+        ``change`` is called again with the newer purchase when an event was stored meanwhile.
+
+        Raises:
+            LeaseLost: another writer took the lease.
+        """
+        for _ in range(MAX_CONFLICTS):
+            if record.lease_owner != owner:
+                raise LeaseLost
+            after = replace(
+                record,
+                own=change(record.purchase).to_json(),
+                lease_until=self._now() + LEASE_SECONDS,
+            )
+            try:
+                self._put(record, after)
+            except ConditionFailed as refused:
+                if refused.item is None:
+                    raise LeaseLost from None
+                record = from_item(refused.item)
+            else:
+                return replace(after, rev=after.rev + 1)
+        raise TryAgainLater("too many writers of one record")
+
+    def indexed(self, record: Record) -> None:
+        """The list shows this record's facts now. No-op when it was written since."""
+        if record.reindex_at is None:
+            return
+        try:
+            self._put(record, replace(record, reindex_at=None))
+        except ConditionFailed:
+            return
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def _put(self, before: Record | None, after: Record) -> None:
+        """Write a whole item if nobody did since ``before`` was read.
+
+        A purchase that begins to give a Telegram user access is written together with its link
+        (by which a removal finds every purchase of that user), and not while a removal of that
+        user is under way: else the removal could decide without it.
+        """
+        if before is None:
+            condition, values = "attribute_not_exists(pk)", {}
+        else:
+            condition, values = "rev = :rev", {"rev": before.rev}
+        item = to_item(replace(after, rev=after.rev + 1, written_at=self._now()))
+        user = _begins_to_admit(before, after)
+        if user is None:
+            self.table.put(item, condition, **values)
+            return
+        tenant = store_of(after.key.pk)
+        user_pk = tenant.telegram_user_pk(user)
+        patience = time.monotonic() + USER_LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                self.table.transact(
+                    [
+                        self.table.put_action(item, condition, **values),
+                        self.table.put_action(
+                            {"pk": user_pk, "sk": f"LINK#{after.key.sk}", "account": after.key.pk}
+                        ),
+                        self.table.check_action(
+                            user_pk,
+                            "LOCK",
+                            "attribute_not_exists(lease_until) OR lease_until < :now",
+                            now=self._now(),
+                        ),
+                    ]
+                )
+            except ConditionFailed as refused:
+                if refused.index == 0:
+                    raise
+                if time.monotonic() > patience:
+                    raise TryAgainLater("a removal of this buyer is under way") from None
+                time.sleep(0.1)
+            else:
+                return
+
+    def _now(self) -> int:
+        return int(self.clock())
+
+
+def _begins_to_admit(before: Record | None, after: Record) -> str | None:
+    """The Telegram user whom this write newly gives access, if any."""
+    if after.key.kind != "PURCHASE":
+        return None
+    now = after.purchase
+    if not now.is_live or now.telegram_user_id is None:
+        return None
+    if before is not None:
+        then = before.purchase
+        if (
+            then.is_live
+            and then.telegram_user_id == now.telegram_user_id
+            and then.product_ids == now.product_ids
+        ):
+            return None
+    return now.telegram_user_id
+
+
+def _with_source(before: Record | None, key: Key, name: str, source: Source) -> Record:
+    record = before or Record(key)
+    merged_key = replace(record.key, ref=key.ref or record.key.ref, subscription=key.subscription)
+    return replace(record, key=merged_key, sources={**record.sources, name: source})
+
+
+def _with_fetched(before: Record | None, key: Key, fetched: Fetched) -> Record | None:
+    stored = None if before is None else before.sources.get(fetched.source)
+    source = merge.refreshed(stored, fetched)
+    return before if source is None else _with_source(before, key, fetched.source, source)
+
+
+def _facts(record: Record | None) -> Any:
+    if record is None:
+        return None
+    rule = _FACTS.get(record.key.kind)
+    if rule is None:
+        return ()
+    facts = {name: rule(name, source.data) for name, source in record.sources.items()}
+    return (facts, record.seen)
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON, the same text for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _meta(source: Source) -> str:
+    meta: dict[str, Any] = {"e": source.event_ids, "r": source.rank}
+    if source.previous_digest is not None:
+        meta["p"] = source.previous_digest
+    if source.fetched_at is not None:
+        meta["f"] = source.fetched_at
+    if source.terminal:
+        meta["t"] = 1
+    return dumps(meta)
+
+
+def to_item(record: Record) -> Item:
+    """A record as the item that is stored."""
+    rule = _FACTS.get(record.key.kind)
+    item: Item = {
+        "pk": record.key.pk,
+        "sk": record.key.sk,
+        "ref": record.key.ref,
+        "subscription": record.key.subscription,
+        "seen": record.seen,
+        "own": dumps(record.own) if record.own else None,
+        "rev": record.rev,
+        "reindex_at": record.reindex_at,
+        "lease_owner": record.lease_owner,
+        "lease_until": record.lease_until if record.lease_owner else None,
+        "written_at": record.written_at,
+    }
+    for name, source in record.sources.items():
+        item[f"s_{name}"] = dumps(source.data)
+        item[f"v_{name}"] = source.version
+        item[f"m_{name}"] = _meta(source)
+        if rule is not None:
+            item[f"k_{name}"] = dumps(rule(name, source.data))
+        if source.terminal or source.fetched_at is not None:
+            item[f"x_{name}"] = 1
+    due_at = record.due_at
+    if due_at is not None:
+        item["due_at"] = due_at
+        item["due_shard"] = DUE_SHARDS[zlib.crc32(record.key.pk.encode()) % len(DUE_SHARDS)]
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def from_item(item: Item) -> Record:
+    """The record of a stored item."""
+    sources: dict[str, Source] = {}
+    for name, text in item.items():
+        if name.startswith("s_"):
+            source = name[2:]
+            meta = json.loads(item[f"m_{source}"])
+            sources[source] = Source(
+                data=json.loads(text),
+                version=item[f"v_{source}"],
+                event_ids=tuple(meta["e"]),
+                rank=meta["r"],
+                previous_digest=meta.get("p"),
+                fetched_at=meta.get("f"),
+                terminal=bool(meta.get("t")),
+            )
+    own = item.get("own")
+    return Record(
+        key=Key(item["pk"], item["sk"], item.get("ref"), item.get("subscription")),
+        sources=sources,
+        seen=item.get("seen", frozenset()),
+        own={} if own is None else json.loads(own),
+        rev=item.get("rev", 0),
+        reindex_at=item.get("reindex_at"),
+        lease_owner=item.get("lease_owner"),
+        lease_until=item.get("lease_until", 0),
+        written_at=item.get("written_at", 0),
+    )
