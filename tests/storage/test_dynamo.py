@@ -1,0 +1,30 @@
+"""The fixture itself, and what the code relies on in any DynamoDB."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.storage.dynamo import ConditionFailed
+from tests.dynamo import Tables
+
+
+def test_a_refused_write_returns_what_is_stored(tables: Tables) -> None:
+    tables.records.put({"pk": "a", "sk": "b", "n": 1})
+    with pytest.raises(ConditionFailed) as refused:
+        tables.records.put({"pk": "a", "sk": "b", "n": 2}, "attribute_not_exists(pk)")
+    assert refused.value.item == {"pk": "a", "sk": "b", "n": 1}
+    assert tables.client.calls == {"put_item": 2}
+
+
+def test_every_test_has_empty_tables(tables: Tables) -> None:
+    assert tables.dump(tables.records) == []
+
+
+def test_both_indexes_answer(tables: Tables) -> None:
+    tables.records.put({"pk": "a", "sk": "b", "ref": "s#x", "due_shard": "1", "due_at": 5})
+    items, _ = tables.records.query("#ref = :ref", index="by_ref", names={"#ref": "ref"}, ref="s#x")
+    assert [item["pk"] for item in items] == ["a"]
+    due, _ = tables.records.query(
+        "due_shard = :shard AND due_at <= :now", index="due", shard="1", now=5
+    )
+    assert [item["sk"] for item in due] == ["b"]
