@@ -1,0 +1,141 @@
+"""Cancel a purchase, or try again to take its buyer out of the chats.
+
+The owner's intent is recorded before anything is done about it; from there on the purchase is
+driven like any other, by :class:`shared.drive.Driver`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.domain import steps
+from shared.domain.errors import (
+    NotFound,
+    OperationInProgress,
+    StripeRefused,
+)
+from shared.domain.purchase import Own, Purchase, When
+from shared.drive import Driver
+from shared.storage.records import Key, LeaseLost, Record, purchase_key
+from shared.tenant import Tenant
+
+# How long a request waits for another change of the same purchase before it is refused.
+LEASE_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What came of a request.
+
+    Attributes:
+        changed: whether the request recorded anything new.
+        outstanding: whether something is still to be done.
+    """
+
+    key: Key
+    purchase: Purchase
+    changed: bool
+    outstanding: bool
+
+
+@dataclass(frozen=True)
+class Canceller:
+    """The two changes an owner can make to a purchase."""
+
+    driver: Driver
+
+    def cancel(
+        self,
+        tenant: Tenant,
+        customer_id: str,
+        purchase_id: str,
+        *,
+        when: When,
+        actor: str,
+        reason: str | None,
+        deadline: float,
+    ) -> Cancelled:
+        """End a purchase now or at the end of its paid period.
+
+        Args:
+            actor: the token's subject, kept with the intent.
+            deadline: on the driver's ``monotonic`` clock; what isn't done by then stays due.
+
+        Raises:
+            NotFound, PurchaseAlreadyEnded, PeriodEndNotAvailable, OperationInProgress,
+            StripeRefused: as the API answers them.
+        """
+        now = int(self.driver.clock())
+        return self._change(
+            tenant,
+            customer_id,
+            purchase_id,
+            lambda p: steps.request_cancel(p, when, actor=actor, reason=reason, now=now),
+            deadline,
+        )
+
+    def revoke_again(
+        self, tenant: Tenant, customer_id: str, purchase_id: str, *, deadline: float
+    ) -> Cancelled:
+        """Try the failed or waiting removals of a purchase now.
+
+        Raises:
+            NotFound, OperationInProgress: as the API answers them.
+        """
+        now = int(self.driver.clock())
+        return self._change(
+            tenant,
+            customer_id,
+            purchase_id,
+            lambda p: steps.request_revocation(p, now=now),
+            deadline,
+        )
+
+    def _change(
+        self,
+        tenant: Tenant,
+        customer_id: str,
+        purchase_id: str,
+        request: Callable[[Purchase], Own | None],
+        deadline: float,
+    ) -> Cancelled:
+        records = self.driver.records
+        key = self._find(tenant, customer_id, purchase_id).key
+        owner = uuid.uuid4().hex
+        record = self._lease(key, owner)
+        try:
+            own = request(record.purchase)
+            if own is not None:
+                record = records.save_own(record, owner, lambda p: request(p) or p.own)
+            purchase = self.driver.drive_leased(record, owner, deadline=deadline, interactive=True)
+        except LeaseLost:
+            raise OperationInProgress from None
+        finally:
+            records.release(key, owner)
+        intent = purchase.own.intent
+        if intent is not None and intent.phase == "refused":
+            raise StripeRefused(intent.error)
+        return Cancelled(key, purchase, own is not None, steps.outstanding(purchase))
+
+    def _find(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:
+        customer = self.driver.customers.get(tenant, customer_id)
+        if customer is None:
+            raise NotFound
+        for account in customer.accounts:
+            record = self.driver.records.get(purchase_key(tenant, account, purchase_id))
+            if record is not None and record.purchase.visible:
+                return record
+        raise NotFound
+
+    def _lease(self, key: Key, owner: str) -> Record:
+        patience = time.monotonic() + LEASE_PATIENCE_SECONDS
+        while True:
+            record = self.driver.records.lease(key, owner)
+            if record is not None:
+                return record
+            if time.monotonic() > patience:
+                raise OperationInProgress
+            time.sleep(0.1)
