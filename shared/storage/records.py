@@ -239,8 +239,8 @@ class Records:
             if seen.terminal:
                 raise ConditionFailed(self.table.get(key.pk, key.sk))
             after = Record(key, {seen.source: source}, ids, reindex_at=self._now())
-            self._put(None, after)
-            return Outcome(stored=True, facts_changed=True, record=after)
+            stored = self._put(None, after)
+            return Outcome(stored=True, facts_changed=True, record=stored)
         names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "m", "x")}
         values: dict[str, Any] = {
             "s": dumps(seen.data),
@@ -313,14 +313,13 @@ class Records:
             if changed:
                 after = replace(after, reindex_at=self._now())
             try:
-                self._put(before, after)
+                stored = self._put(before, after)
             except ConditionFailed as refused:
                 item = refused.item
             except Contention:
                 time.sleep(min(0.01 * 2**attempt, 0.3))
                 item = self.table.get(key.pk, key.sk)
             else:
-                stored = replace(after, rev=after.rev + 1)
                 return Outcome(stored=True, facts_changed=changed, record=stored, before=before)
         raise TryAgainLater("too many writers of one record")
 
@@ -376,13 +375,11 @@ class Records:
                 lease_until=self._now() + LEASE_SECONDS,
             )
             try:
-                self._put(record, after)
+                return self._put(record, after)
             except ConditionFailed as refused:
                 if refused.item is None:
                     raise LeaseLost from None
                 record = from_item(refused.item)
-            else:
-                return replace(after, rev=after.rev + 1)
         raise TryAgainLater("too many writers of one record")
 
     def indexed(self, record: Record) -> None:
@@ -396,8 +393,8 @@ class Records:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def _put(self, before: Record | None, after: Record) -> None:
-        """Write a whole item if nobody did since ``before`` was read.
+    def _put(self, before: Record | None, after: Record) -> Record:
+        """Write a whole item if nobody did since ``before`` was read; the record as stored.
 
         A purchase that begins to give a Telegram user access is written together with its link
         (by which a removal finds every purchase of that user), and not while a removal of that
@@ -407,11 +404,12 @@ class Records:
             condition, values = "attribute_not_exists(pk)", {}
         else:
             condition, values = "rev = :rev", {"rev": before.rev}
-        item = to_item(replace(after, rev=after.rev + 1, written_at=self._now()))
+        stored = replace(after, rev=after.rev + 1, written_at=self._now())
+        item = to_item(stored)
         user = _begins_to_admit(before, after)
         if user is None:
             self.table.put(item, condition, **values)
-            return
+            return stored
         tenant = store_of(after.key.pk)
         user_pk = tenant.telegram_user_pk(user)
         patience = time.monotonic() + USER_LOCK_PATIENCE_SECONDS
@@ -438,7 +436,7 @@ class Records:
                     raise TryAgainLater("a removal of this buyer is under way") from None
                 time.sleep(0.1)
             else:
-                return
+                return stored
 
     def _now(self) -> int:
         return int(self.clock())
