@@ -1,0 +1,419 @@
+"""Stripe's objects, in the shapes of any API version from 2020-08-27 on, as the data we keep.
+
+An endpoint without a pinned version gets events in its account's version, which may change in
+the middle of a subscription's life. So every function here reads both places of whatever moved,
+and gives the same data for the same object in any shape: fields that exist in one shape only are
+left out. The fields of each source are listed in :mod:`shared.domain.purchase`,
+:mod:`shared.domain.customer` and :mod:`shared.domain.transaction`.
+
+What moved (https://docs.stripe.com/changelog): the period of a subscription to its items
+(2025-03-31), ``invoice.subscription`` to ``invoice.parent`` and the payment intent to
+``invoice.payments`` (2025-03-31), ``plan`` to ``price`` (2020).
+
+Every function raises ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` for
+something that isn't such an object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.domain.clock import parse_iso
+
+Raw = dict[str, Any]
+
+# Telegram's ids have at most 52 significant bits (https://core.telegram.org/bots/api#chat).
+_USER_ID = re.compile(r"[1-9][0-9]{0,15}")
+_CHAT_ID = re.compile(r"-[1-9][0-9]{0,18}")
+_SHOWN_METHOD_FIELDS = ("brand", "last4", "exp_month", "exp_year")
+
+
+# -- purchases --------------------------------------------------------------------------------
+
+
+def subscription(raw: Mapping[str, Any]) -> Raw:
+    """A subscription. Its period ends when the earliest of its items' periods does."""
+    items = raw["items"]["data"]
+    period_end = min(
+        (item["current_period_end"] for item in items if item.get("current_period_end")),
+        default=raw.get("current_period_end"),
+    )
+    # Two ways to say the same: the flag, and (flexible billing, portal) the date without it.
+    cancel_at = raw.get("cancel_at")
+    if cancel_at is None and raw.get("cancel_at_period_end"):
+        cancel_at = period_end
+    return {
+        "id": raw["id"],
+        "status": raw["status"],
+        "products": _products_of(items),
+        "created_at": raw["created"],
+        "current_period_end": period_end,
+        "trial_end": raw.get("trial_end"),
+        "cancel_at": cancel_at,
+        "canceled_at": raw.get("canceled_at"),
+        "ended_at": raw.get("ended_at"),
+        "end_reason": (raw.get("cancellation_details") or {}).get("reason"),
+        "payment_method": id_of(raw.get("default_payment_method"))
+        or id_of(raw.get("default_source")),
+        "schedule": id_of(raw.get("schedule")),
+        **_metadata(raw),
+        "livemode": raw["livemode"],
+    }
+
+
+def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
+    """A Checkout Session.
+
+    Args:
+        outcome: what the event's type says: ``completed``, ``succeeded``, ``failed`` or
+            ``expired``; taken from the session itself where nobody says.
+    """
+    metadata = raw.get("metadata") or {}
+    data = {
+        "id": raw["id"],
+        "mode": raw["mode"],
+        "outcome": outcome or ("expired" if raw.get("status") == "expired" else "completed"),
+        "payment_status": raw["payment_status"],
+        "created_at": raw["created"],
+        **_metadata(raw),
+        "access_code": None,
+        "access_expires_at": None,
+        "livemode": raw["livemode"],
+    }
+    if raw["payment_status"] == "no_payment_required" and metadata.get("access_code"):
+        data["access_code"] = metadata["access_code"]
+        data["access_expires_at"] = _moment(metadata.get("access_expires_at"))
+    return data
+
+
+def payment_intent(raw: Mapping[str, Any]) -> Raw:
+    """A PaymentIntent; ``failed`` while its last attempt to pay was refused."""
+    return {
+        "id": raw["id"],
+        "status": raw["status"],
+        "failed": raw["status"] == "requires_payment_method"
+        and raw.get("last_payment_error") is not None,
+        "created_at": raw["created"],
+        **_metadata(raw),
+        "livemode": raw["livemode"],
+    }
+
+
+def charge_of_purchase(raw: Mapping[str, Any]) -> Raw:
+    """A charge as part of the one-off purchase it pays."""
+    return {
+        "id": raw["id"],
+        "status": raw["status"],
+        "created_at": raw["created"],
+        **_metadata(raw),
+        "method": _method_used(raw),
+        "livemode": raw["livemode"],
+    }
+
+
+def names_product_or_user(raw: Mapping[str, Any]) -> bool:
+    """Whether our metadata is on a payment: only then is it a purchase by itself."""
+    return any(value is not None for value in _metadata(raw).values())
+
+
+def pays_invoice(raw: Mapping[str, Any]) -> bool:
+    """Whether an old-shaped payment says that it paid an invoice (new ones don't tell)."""
+    return raw.get("invoice") is not None
+
+
+def users_of(data: Mapping[str, Any]) -> frozenset[str]:
+    """The Telegram user a purchase's source names."""
+    user = data.get("telegram_user_id")
+    return frozenset() if user is None else frozenset({user})
+
+
+def products_sold(line_items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The products of a session's line items, or of a subscription's items."""
+    return _products_of(line_items)
+
+
+# -- people -----------------------------------------------------------------------------------
+
+
+def customer(raw: Mapping[str, Any]) -> Raw:
+    metadata = raw.get("metadata") or {}
+    settings = raw.get("invoice_settings") or {}
+    return {
+        "id": raw["id"],
+        "name": raw.get("name") or None,
+        "email": raw.get("email") or None,
+        "grouptizer_id": metadata.get("grouptizer_id") or None,
+        "avatar_url": metadata.get("avatar_url") or None,
+        "created_at": raw.get("created"),
+        "deleted": bool(raw.get("deleted")),
+        "livemode": raw.get("livemode", True),
+        "default_payment_method": id_of(settings.get("default_payment_method")),
+        "default_source": id_of(raw.get("default_source")),
+    }
+
+
+def guest(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
+    """Who paid without an account: ``customer_details`` of a session, ``billing_details`` of a
+    charge. ``None`` where they say nothing."""
+    name, email = (details or {}).get("name") or None, (details or {}).get("email") or None
+    if name is None and email is None:
+        return None
+    return {"name": name, "email": email, "created_at": created_at}
+
+
+# -- payment methods --------------------------------------------------------------------------
+
+
+def payment_method(raw: Mapping[str, Any], *, deleted: bool = False) -> Raw:
+    """A payment method of any type, types of the future included: its details are under its
+    type's name."""
+    details = raw.get(raw["type"]) or {}
+    return {
+        "id": raw["id"],
+        "type": raw["type"],
+        **_shown(details),
+        "created_at": raw.get("created"),
+        "livemode": raw["livemode"],
+        "deleted": deleted,
+    }
+
+
+def legacy_source(raw: Mapping[str, Any], *, livemode: bool, deleted: bool = False) -> Raw:
+    """A card, bank account or source attached to a customer through the Sources API."""
+    kind = raw.get("type") if raw["object"] == "source" else raw["object"]
+    details = raw.get(kind or "") or {} if raw["object"] == "source" else raw
+    shown = _shown(details)
+    if shown["brand"]:
+        # Sources say "Visa" and "American Express", payment methods "visa" and "amex".
+        shown["brand"] = _BRANDS.get(shown["brand"], shown["brand"].lower())
+    return {
+        "id": raw["id"],
+        "type": kind or "source",
+        **shown,
+        "created_at": raw.get("created"),
+        "livemode": livemode,
+        "deleted": deleted,
+    }
+
+
+_BRANDS = {"American Express": "amex", "Diners Club": "diners"}
+
+
+# -- products and invoices ----------------------------------------------------------------------
+
+
+def product(raw: Mapping[str, Any], *, deleted: bool = False) -> Raw:
+    """A product and the chats it asks for; whose they are is not said here."""
+    return {
+        "name": raw.get("name"),
+        "chats": chat_ids((raw.get("metadata") or {}).get("telegram_chat_ids")),
+        "deleted": deleted or bool(raw.get("deleted")),
+    }
+
+
+def chat_ids(text: str | None) -> list[str]:
+    """Numeric chat ids of a comma-separated text; anything else in it is left out."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    return list(dict.fromkeys(part for part in parts if _CHAT_ID.fullmatch(part)))
+
+
+def invoice(raw: Mapping[str, Any]) -> Raw:
+    return {
+        "id": raw["id"],
+        "subscription": subscription_of_invoice(raw),
+        "status": raw["status"],
+        "created_at": raw["created"],
+    }
+
+
+def subscription_of_invoice(raw: Mapping[str, Any]) -> str | None:
+    details = (raw.get("parent") or {}).get("subscription_details") or {}
+    return id_of(details.get("subscription")) or id_of(raw.get("subscription"))
+
+
+def payment_intents_of_invoice(raw: Mapping[str, Any]) -> list[str]:
+    """The PaymentIntents an invoice names: the old shape's one, or the expanded payments."""
+    payments = (raw.get("payments") or {}).get("data") or []
+    named = [id_of(raw.get("payment_intent"))]
+    named += [id_of((payment.get("payment") or {}).get("payment_intent")) for payment in payments]
+    return list(dict.fromkeys(intent for intent in named if intent is not None))
+
+
+# -- transactions -------------------------------------------------------------------------------
+
+
+def charge(raw: Mapping[str, Any]) -> Raw:
+    """A charge as money: only what its own events change."""
+    captured = bool(raw.get("captured", True))
+    amount = raw["amount"]
+    if captured and raw["status"] == "succeeded" and raw.get("amount_captured"):
+        amount = raw["amount_captured"]
+    return {
+        "id": raw["id"],
+        "amount": amount,
+        "currency": raw["currency"],
+        "status": raw["status"],
+        "captured": captured,
+        "created_at": raw["created"],
+        "description": raw.get("description"),
+        "failure": raw.get("failure_message"),
+        "payment_intent": id_of(raw.get("payment_intent")),
+        "method": _method_used(raw),
+        "livemode": raw["livemode"],
+    }
+
+
+def refund(raw: Mapping[str, Any]) -> Raw:
+    return {
+        "id": raw["id"],
+        "amount": raw["amount"],
+        "currency": raw["currency"],
+        "status": raw["status"],
+        "created_at": raw["created"],
+        "reason": raw.get("reason"),
+        "charge": id_of(raw.get("charge")),
+        "payment_intent": id_of(raw.get("payment_intent")),
+    }
+
+
+def refund_of_charge(raw: Mapping[str, Any]) -> Raw:
+    """A refund as part of its charge. One that failed or was cancelled gave nothing back."""
+    return {"amount": raw["amount"], "counted": raw["status"] not in ("failed", "canceled")}
+
+
+def dispute(raw: Mapping[str, Any]) -> Raw:
+    return {
+        "id": raw["id"],
+        "amount": raw["amount"],
+        "currency": raw["currency"],
+        "status": raw["status"],
+        "created_at": raw["created"],
+        "reason": raw.get("reason"),
+        "charge": id_of(raw.get("charge")),
+        "payment_intent": id_of(raw.get("payment_intent")),
+        "withdrawn": sum(moved["amount"] for moved in raw.get("balance_transactions") or ()) < 0,
+        "livemode": raw["livemode"],
+    }
+
+
+def dispute_fees(raw: Mapping[str, Any]) -> list[Raw]:
+    """The fee of each movement of money a dispute made; a fee given back is below zero."""
+    return [
+        {
+            "id": moved["id"],
+            "amount": moved["fee"],
+            "currency": moved["currency"],
+            "created_at": moved["created"],
+            "dispute": raw["id"],
+            "charge": id_of(raw.get("charge")),
+            "payment_intent": id_of(raw.get("payment_intent")),
+        }
+        for moved in raw.get("balance_transactions") or ()
+        if moved.get("fee")
+    ]
+
+
+def credit_note(raw: Mapping[str, Any]) -> Raw:
+    return {
+        "id": raw["id"],
+        "amount": raw["amount"],
+        "currency": raw["currency"],
+        "status": raw["status"],
+        "created_at": raw["created"],
+        "reason": raw.get("reason"),
+        "description": raw.get("memo"),
+        "invoice": id_of(raw.get("invoice")),
+        "livemode": raw["livemode"],
+    }
+
+
+def balance_transaction(raw: Mapping[str, Any]) -> Raw:
+    """A change of a customer's balance; below zero is in the customer's favour."""
+    return {
+        "id": raw["id"],
+        "amount": raw["amount"],
+        "currency": raw["currency"],
+        "type": raw["type"],
+        "created_at": raw["created"],
+        "description": raw.get("description"),
+        "invoice": id_of(raw.get("invoice")),
+        "livemode": raw["livemode"],
+    }
+
+
+# -- parts --------------------------------------------------------------------------------------
+
+
+def id_of(value: Any) -> str | None:
+    """The id of a reference, expanded or not."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return str(value["id"])
+
+
+def before(raw: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Raw | None:
+    """An event's object as it was: ``previous_attributes`` laid over it, hash by hash.
+
+    ``None`` where the event doesn't tell.
+    """
+    return None if previous is None else _laid_over(raw, previous)
+
+
+def _laid_over(raw: Mapping[str, Any], previous: Mapping[str, Any]) -> Raw:
+    old = dict(raw)
+    for name, value in previous.items():
+        now = old.get(name)
+        if isinstance(value, Mapping) and isinstance(now, Mapping):
+            old[name] = _laid_over(now, value)
+        else:
+            old[name] = value
+    return old
+
+
+def _metadata(raw: Mapping[str, Any]) -> Raw:
+    metadata = raw.get("metadata") or {}
+    user = (metadata.get("telegram_user_id") or "").strip()
+    return {
+        "product_id": (metadata.get("product_id") or "").strip() or None,
+        "telegram_user_id": user if _USER_ID.fullmatch(user) else None,
+    }
+
+
+def _products_of(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    found: list[str] = []
+    for item in items:
+        priced = item.get("price") or item.get("plan") or {}
+        product_id = id_of(priced.get("product"))
+        if product_id is not None and product_id not in found:
+            found.append(product_id)
+    return found
+
+
+def _method_used(raw: Mapping[str, Any]) -> Raw | None:
+    details = raw.get("payment_method_details")
+    if not details or not details.get("type"):
+        return None
+    shown = details.get(details["type"]) or {}
+    return {
+        "type": details["type"],
+        "brand": shown.get("brand"),
+        "last4": shown.get("last4"),
+    }
+
+
+def _shown(details: Mapping[str, Any]) -> Raw:
+    return {name: details.get(name) for name in _SHOWN_METHOD_FIELDS}
+
+
+def _moment(text: str | None) -> int | None:
+    """A time as ISO 8601 or as seconds since the epoch.
+
+    Raises:
+        ValueError: neither: access must not last for ever because of a slip in a date.
+    """
+    if text is None or not text.strip():
+        return None
+    text = text.strip()
+    return int(text) if text.isdigit() else parse_iso(text)

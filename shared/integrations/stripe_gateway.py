@@ -1,0 +1,291 @@
+"""Stripe's API as plain dictionaries and three errors. The only importer of ``stripe``.
+
+The SDK is imported with the first request: it costs more than the rest of a cold start, and most
+events never ask Stripe anything. Requests go through the SDK's raw interface, so answers are
+JSON as it came over the wire, without the SDK's objects and their ``Decimal``.
+
+There is no retry in here: whoever asks has a durable way to ask again, and waits first.
+Nothing in here can refund.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from shared.domain.purchase import ENDED_SUBSCRIPTION
+
+if TYPE_CHECKING:
+    import stripe
+
+Raw = dict[str, Any]
+Keys = Callable[[], Mapping[str, str]]
+"""The API key of each connected mode: ``{"live": "sk_live_...", "test": "sk_test_..."}``."""
+
+CONNECT_TIMEOUT_SECONDS = 3.05
+READ_TIMEOUT_SECONDS = 9.0
+PAGE = 100
+
+
+class StripeError(Exception):
+    """A request to Stripe that brought nothing.
+
+    Attributes:
+        reason: why, for the owner and the log: no secret, no personal data.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StripeUnavailable(StripeError):
+    """No answer, or one that says to come again: network, 409, 429, 5xx."""
+
+
+class StripeRefusal(StripeError):
+    """Stripe won't do it however often it is asked: key, account, mode, or the request itself."""
+
+
+class StripeMissing(StripeError):
+    """Stripe has no such object in this account and mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRef:
+    """A subscription and where it lives.
+
+    Attributes:
+        stripe_account: the connected account, ``None`` for the platform's own.
+    """
+
+    subscription_id: str
+    livemode: bool
+    stripe_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Whose objects are meant: one account, in live or test mode."""
+
+    livemode: bool
+    stripe_account: str | None = None
+
+
+class StripeGateway:
+    """What this system asks of Stripe.
+
+    Every method raises :class:`StripeUnavailable`, :class:`StripeRefusal` or
+    :class:`StripeMissing`, and nothing else of Stripe's.
+
+    Args:
+        keys: read at every request, so that a rotated key is used without a restart.
+        refresh_keys: reads the keys from their source again; asked once when Stripe does not
+            accept a key.
+        api_base: Stripe's address, or a stand-in's.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        api_base: str,
+        *,
+        refresh_keys: Keys | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
+        read_timeout: float = READ_TIMEOUT_SECONDS,
+    ) -> None:
+        self._keys = keys
+        self._refresh_keys = refresh_keys
+        self._api_base = api_base.rstrip("/")
+        self._timeout = (connect_timeout, read_timeout)
+        self._clients: dict[str, stripe.StripeClient] = {}
+        self._lock = threading.Lock()
+
+    # -- subscriptions: the only things ever changed -------------------------------------------
+
+    def retrieve_subscription(self, ref: SubscriptionRef) -> Raw:
+        return self._ask("get", _path("subscriptions", ref.subscription_id), _mode(ref))
+
+    def cancel_subscription(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
+        """End a subscription now, without a final invoice and without proration.
+
+        A DELETE that is repeated after its answer was lost raises :class:`StripeMissing`: Stripe
+        keeps no answers to DELETEs. Look at the subscription then.
+        """
+        return self._ask(
+            "delete",
+            _path("subscriptions", ref.subscription_id),
+            _mode(ref),
+            {"invoice_now": False, "prorate": False},
+            idempotency_key,
+        )
+
+    def cancel_at_period_end(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
+        """Let a subscription run out. One that is over already is returned as it is.
+
+        A subscription that a schedule manages is released from it first; the schedule's own
+        ``cancel`` would charge for what was used.
+        """
+        try:
+            return self._end_with_period(ref, idempotency_key)
+        except StripeRefusal as refusal:
+            current = self.retrieve_subscription(ref)
+            if current["status"] in ENDED_SUBSCRIPTION:
+                return current
+            schedule = current.get("schedule")
+            if "managed by the subscription schedule" not in refusal.reason or schedule is None:
+                raise
+        schedule_id = schedule if isinstance(schedule, str) else schedule["id"]
+        self._ask(
+            "post",
+            _path("subscription_schedules", schedule_id, "release"),
+            _mode(ref),
+            {"preserve_cancel_date": True},
+            f"{idempotency_key}:release",
+        )
+        # The refused request's key would bring its refusal back.
+        return self._end_with_period(ref, f"{idempotency_key}:released")
+
+    def _end_with_period(self, ref: SubscriptionRef, idempotency_key: str) -> Raw:
+        return self._ask(
+            "post",
+            _path("subscriptions", ref.subscription_id),
+            _mode(ref),
+            {"cancel_at_period_end": True},
+            idempotency_key,
+        )
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def retrieve(self, kind: str, object_id: str, mode: Mode) -> Raw:
+        """An object by its API path: ``customers``, ``checkout/sessions``, ``refunds`` ..."""
+        return self._ask("get", _path(kind, object_id), mode)
+
+    def retrieve_source(self, customer_id: str, source_id: str, mode: Mode) -> Raw:
+        """A legacy card or bank account of a customer."""
+        return self._ask("get", _path("customers", customer_id, "sources", source_id), mode)
+
+    def list_line_items(self, session_id: str, mode: Mode) -> Iterator[Raw]:
+        """What a Checkout Session sold."""
+        return self.list_all(f"checkout/sessions/{quote(session_id, safe='')}/line_items", mode)
+
+    def list_balance_transactions(self, customer_id: str, mode: Mode) -> Iterator[Raw]:
+        """The changes of a customer's balance, the newest first."""
+        return self.list_all(f"customers/{quote(customer_id, safe='')}/balance_transactions", mode)
+
+    def list_all(self, kind: str, mode: Mode, **filters: Any) -> Iterator[Raw]:
+        """Every object of a list, page after page, in Stripe's order: the newest first."""
+        after: dict[str, str] = {}
+        while True:
+            page = self.list_page(kind, mode, **filters, **after)
+            yield from page["data"]
+            if not page["has_more"] or not page["data"]:
+                return
+            after = {"starting_after": page["data"][-1]["id"]}
+
+    def list_page(self, kind: str, mode: Mode, **filters: Any) -> Raw:
+        """One page of a list: ``{"data": [...], "has_more": bool}``."""
+        return self._ask("get", f"/v1/{kind}", mode, {"limit": PAGE, **filters})
+
+    # -- the wire ----------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        mode: Mode,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Raw:
+        options: dict[str, str] = {}
+        if mode.stripe_account is not None:
+            options["stripe_account"] = mode.stripe_account
+        if idempotency_key is not None:
+            options["idempotency_key"] = idempotency_key
+        key = _key_of(self._keys(), mode)
+        try:
+            return self._send(key, method, path, params, options)
+        except _KeyNotAccepted as error:
+            if self._refresh_keys is not None:
+                fresh = _key_of(self._refresh_keys(), mode)
+                if fresh != key:
+                    return self._send(fresh, method, path, params, options)
+            raise StripeRefusal(error.reason) from None
+
+    def _send(
+        self,
+        key: str,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        options: Mapping[str, str],
+    ) -> Raw:
+        import stripe  # noqa: PLC0415 - see the module's text
+
+        try:
+            answer = self._client(key).raw_request(method, path, **(params or {}), **options)
+            parsed: Raw = json.loads(answer.body)
+        except stripe.StripeError as error:
+            failure = _failure(error)
+        except ValueError:
+            failure = StripeUnavailable("Stripe's answer is not JSON")
+        else:
+            return parsed
+        # Outside the except block: the SDK's errors hold the body of the answer, and a chained
+        # exception would carry it into the log.
+        raise failure
+
+    def _client(self, key: str) -> stripe.StripeClient:
+        import stripe  # noqa: PLC0415 - see the module's text
+
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = stripe.StripeClient(
+                    key,
+                    http_client=stripe.RequestsClient(timeout=self._timeout),
+                    base_addresses={"api": self._api_base},
+                    max_network_retries=0,
+                )
+            return self._clients[key]
+
+
+class _KeyNotAccepted(StripeRefusal):
+    pass
+
+
+def _failure(error: stripe.StripeError) -> StripeError:
+    status, code = error.http_status, error.code or ""
+    if status is None or status < 300:
+        return StripeUnavailable("Stripe could not be reached, or its answer not be read")
+    if status == 401:
+        return _KeyNotAccepted("Stripe does not accept the API key")
+    if status == 403:
+        return StripeRefusal("Stripe gives no access to this account; it may be disconnected")
+    if status == 404 or code == "resource_missing":
+        return StripeMissing("Stripe has no such object in this account and mode")
+    body = error.json_body if isinstance(error.json_body, Mapping) else {}
+    kind = (body.get("error") or {}).get("type")
+    # A key used for something else is ours to avoid: the next attempt has a new one.
+    if status in (409, 429) or status >= 500 or code == "rate_limit" or kind == "idempotency_error":
+        return StripeUnavailable(f"Stripe answered {status}")
+    return StripeRefusal((error.user_message or f"Stripe answered {status}")[:200])
+
+
+def _key_of(keys: Mapping[str, str], mode: Mode) -> str:
+    name = "live" if mode.livemode else "test"
+    key = keys.get(name)
+    if not key:
+        raise StripeRefusal(f"Stripe's {name} mode is not connected")
+    return key
+
+
+def _mode(ref: SubscriptionRef) -> Mode:
+    return Mode(ref.livemode, ref.stripe_account)
+
+
+def _path(kind: str, *parts: str) -> str:
+    return "/".join(["/v1", kind, *(quote(part, safe="") for part in parts)])
