@@ -292,13 +292,13 @@ class Billing(Ledger):
             intent = self.get("payment_intent", invoice["_payment_intent"])
             self.change(intent, payment_method=method["id"])
         else:
-            details = invoice["parent"]["subscription_details"]
+            # A subscription's metadata is not copied to its payments.
             intent = self.new_intent(
                 amount=invoice["amount_due"],
                 currency=invoice["currency"],
                 customer=invoice["customer"],
                 method=method,
-                metadata=details["metadata"] if subscription.get("_copy_metadata") else {},
+                metadata={},
                 description="Subscription update"
                 if invoice["billing_reason"] != "subscription_create"
                 else "Subscription creation",

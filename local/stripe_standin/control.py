@@ -58,7 +58,8 @@ def run_steps(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     ``steps``: ``{"do": name, "args": {...}, "at": epoch seconds, "as": name, "account": id,
     "livemode": bool}``. An argument ``"$name.field"`` is taken from an earlier step's result.
     Before a step with ``at``, what fell due for the customers of these steps until then happens;
-    after the last one, what fell due until now. ``catch_up: false`` leaves that out.
+    after the last one, what fell due until now. ``catch_up: false`` leaves that out. ``mark``
+    (``{"name", "value"}``) is stored in the same transaction.
     """
     results: dict[str, Any] = {}
     listed: list[Any] = []
@@ -93,6 +94,8 @@ def run_steps(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
                 results[step["as"]] = shown
         if catch_up and touched:
             standin.run_due(customers=touched)
+        if "mark" in body:
+            standin.set_mark(body["mark"]["name"], body["mark"]["value"])
     return {"results": results, "list": listed}
 
 

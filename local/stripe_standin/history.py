@@ -21,7 +21,7 @@ def history(
 ) -> list[Object]:
     """Live through a subscription and one-off purchases; returns the events, oldest first.
 
-    Exactly ``events`` of them (at least 20), each scenario complete, so that what the API
+    Exactly ``events`` of them (at least 14), each scenario complete, so that what the API
     answers afterwards agrees with the last event of each object. ``seconds_between`` 0 lets
     everything happen in one second. The last steps are a change of name each, to fill up.
     """
@@ -64,10 +64,10 @@ def history(
     # Each with the number of events it writes: a step is taken only where it fits whole.
     steps: list[tuple[int, Step]] = [
         (2, begin),
-        (11, subscribe),
+        (12, subscribe),
         (1, lambda: account.portal_cancel(known["subscription"])),
         (1, lambda: account.portal_uncancel(known["subscription"])),
-        (4, one_off),
+        (5, one_off),
         (2, refund),
         (3, dispute),
         (2, lambda: account.close_dispute(known["dispute"], won=True)),
@@ -88,5 +88,5 @@ def history(
             account.update_customer(known["customer"], name=f"Renée Müller {names}")
         at += seconds_between
     if count() != events:
-        raise ValueError(f"a history has at least 20 events, not {events}")
+        raise ValueError(f"a history has at least 14 events, not {events}")
     return standin.events(account=account, api_version=api_version)[first:]

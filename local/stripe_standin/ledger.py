@@ -39,6 +39,10 @@ KINDS = {
 """Kind of object by the prefix of its id."""
 
 
+TIMED = ("subscription_schedule", "subscription", "checkout.session")
+"""Kinds of object that change by the passing of time alone."""
+
+
 def kind_of(id_: str) -> str | None:
     if id_.startswith("sub_sched_"):
         return "subscription_schedule"
@@ -64,6 +68,8 @@ class Ledger:
         self.account_id = account_id
         self.livemode = livemode
         self.objects: dict[str, dict[str, Object]] = {}
+        self.timed: dict[str, list[Object]] = {}
+        """What time acts upon, by customer (sessions without one under "")."""
 
     @property
     def space(self) -> str:
@@ -99,6 +105,8 @@ class Ledger:
 
     def load(self, stored: Object) -> None:
         self.objects.setdefault(stored["object"], {})[stored["id"]] = stored
+        if stored["object"] in TIMED:
+            self.timed.setdefault(stored["customer"] or "", []).append(stored)
 
     def change(self, target: Object, **values: Any) -> Object:
         """Set fields and return ``previous_attributes`` (empty when nothing changed)."""

@@ -172,6 +172,7 @@ class StripeStandin:
         self._event_by_id: dict[str, Object] = {}
         self._number = 0
         self._depth = 0
+        self._dirty_meta: dict[str, Any] = {}
         self._dirty: dict[tuple[str, str, str], Object] = {}
         self._new_events: list[Object] = []
         self._due: list[tuple[int, int, int, str, str, str]] = []
@@ -220,10 +221,12 @@ class StripeStandin:
         """Refuse every call for a connected account (403), or for the platform (401)."""
         with self.transaction():
             self.disconnected.add(account_id or "")
+            self._dirty_meta["disconnected"] = sorted(self.disconnected)
 
     def reconnect(self, account_id: str | None = None) -> None:
         with self.transaction():
             self.disconnected.discard(account_id or "")
+            self._dirty_meta["disconnected"] = sorted(self.disconnected)
 
     # --- webhook endpoints and events -----------------------------------------------------
 
@@ -379,11 +382,11 @@ class StripeStandin:
     ) -> tuple[StripeAccount, Object, int] | None:
         found: list[tuple[int, int, int, StripeAccount, Object]] = []
         for account in self.accounts.values():
-            for kind in ("subscription_schedule", "subscription", "checkout.session"):
-                for target in account.all(kind):
-                    at = account.due_at(target) if target["customer"] in customers else None
+            for customer in customers:
+                for target in account.timed.get(customer, ()):
+                    at = account.due_at(target)
                     if at is not None and at <= until:
-                        rank = _PRIORITY.get(kind, 1)
+                        rank = _PRIORITY.get(target["object"], 1)
                         found.append((at, rank, target["_seq"], account, target))
         if not found:
             return None
@@ -461,7 +464,7 @@ class StripeStandin:
         heapq.heappush(self._due, (at, rank, target["_seq"], space, target["object"], target["id"]))
 
     def _flush(self) -> None:
-        if not self._dirty and not self._new_events:
+        if not self._dirty and not self._new_events and not self._dirty_meta:
             return
         events, self._new_events = self._new_events, []
         dirty, self._dirty = self._dirty, {}
@@ -480,7 +483,9 @@ class StripeStandin:
             [(d.id, d.event_id, d.endpoint_id, d.state, d.attempts, d.status) for d in new],
         )
         self._write_meta("number", self._number)
-        self._write_meta("disconnected", sorted(self.disconnected))
+        meta, self._dirty_meta = self._dirty_meta, {}
+        for key, value in meta.items():
+            self._write_meta(key, value)
         self._db.execute("COMMIT")
         self.deliveries.enqueue(new)
 
@@ -517,11 +522,13 @@ class StripeStandin:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def _save_meta(self, key: str, value: Any) -> None:
-        with self.lock:
-            self._write_meta(key, value)
+        with self.transaction():
+            self._dirty_meta[key] = value
 
     def _meta(self, key: str, default: Any) -> Any:
         with self.lock:
+            if key in self._dirty_meta:
+                return self._dirty_meta[key]
             row = self._db.execute("SELECT body FROM meta WHERE key = ?", (key,)).fetchone()
         return default if row is None else json.loads(row[0])
 
@@ -533,8 +540,8 @@ class StripeStandin:
         for space, body in self._db.execute("SELECT space, body FROM objects"):
             self._by_space[space].load(json.loads(body))
         for account in self.accounts.values():
-            for kind in ("subscription", "subscription_schedule", "checkout.session"):
-                for target in account.all(kind):
+            for targets in account.timed.values():
+                for target in targets:
                     if (at := account.due_at(target)) is not None:
                         self._push_due(account.space, target, at)
         for (body,) in self._db.execute("SELECT body FROM events ORDER BY seq"):
