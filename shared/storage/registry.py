@@ -1,0 +1,116 @@
+"""Which store a Stripe account belongs to.
+
+Two items per connection, both under ``REGISTRY``: ``STORE#{account}`` (``store``,
+``disconnected_at``) says whose events an account signs, ``ACCOUNT#{store}`` (``account``) through
+which account a store is asked. A store without an entry uses the platform's own account; only the
+deployment's default store gets events without an account.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.storage.dynamo import ConditionFailed, Table
+from shared.tenant import Tenant
+
+_PK = "REGISTRY"
+# How long a process goes on using what it read: a connection is made once and hardly ever ends.
+CACHE_SECONDS = 60.0
+
+
+class AccountTaken(Exception):
+    """The Stripe account belongs to another store already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A store's Stripe account.
+
+    Attributes:
+        account: the connected account, ``None`` for the platform's own.
+        disconnected_at: since when the store has taken our access away, seconds since the epoch.
+    """
+
+    tenant: Tenant
+    account: str | None = None
+    disconnected_at: int | None = None
+
+
+class Registry:
+    """The connections of all stores. Reads are kept for a minute."""
+
+    def __init__(
+        self,
+        table: Table,
+        default_store: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.table = table
+        self.default_store = default_store
+        self.monotonic = monotonic
+        self._known: dict[str, tuple[float, Connection]] = {}
+
+    def of_account(self, account: str | None) -> Connection | None:
+        """The store whose events carry this account; ``None`` where nobody registered it."""
+        if account is None:
+            return Connection(Tenant(self.default_store))
+        known = self._known.get(account)
+        if known is not None and known[0] > self.monotonic():
+            return known[1]
+        item = self.table.get(_PK, f"STORE#{account}")
+        if item is None:
+            return None
+        found = Connection(Tenant(item["store"]), account, item.get("disconnected_at"))
+        self._known[account] = (self.monotonic() + CACHE_SECONDS, found)
+        return found
+
+    def of_store(self, tenant: Tenant) -> Connection:
+        """The account through which a store's objects are reached (strongly consistent)."""
+        item = self.table.get(_PK, f"ACCOUNT#{tenant.store_id}")
+        if item is None:
+            return Connection(tenant)
+        self._known.pop(item["account"], None)
+        return self.of_account(item["account"]) or Connection(tenant, item["account"])
+
+    def register(self, tenant: Tenant, account: str) -> None:
+        """Connect an account to a store; repeatable. The newest account of a store is asked.
+
+        Raises:
+            AccountTaken: it is another store's.
+        """
+        try:
+            self.table.update_blind(
+                _PK,
+                f"STORE#{account}",
+                "SET #store = :store REMOVE disconnected_at",
+                "attribute_not_exists(pk) OR #store = :store",
+                {"#store": "store"},
+                store=tenant.store_id,
+            )
+        except ConditionFailed:
+            raise AccountTaken from None
+        self.table.put({"pk": _PK, "sk": f"ACCOUNT#{tenant.store_id}", "account": account})
+        self._known.pop(account, None)
+
+    def disconnected(self, account: str, at: int) -> None:
+        """The store took our access away at ``at``. An older event than the last one is dropped."""
+        self._changed(account, at, "SET changed_at = :at, disconnected_at = :at")
+
+    def connected_again(self, account: str, at: int) -> None:
+        """The store gave us access again at ``at``."""
+        self._changed(account, at, "SET changed_at = :at REMOVE disconnected_at")
+
+    def _changed(self, account: str, at: int, expression: str) -> None:
+        try:
+            self.table.update_blind(
+                _PK,
+                f"STORE#{account}",
+                expression,
+                "attribute_exists(pk) AND (attribute_not_exists(changed_at) OR changed_at < :at)",
+                at=at,
+            )
+        except ConditionFailed:
+            return
+        self._known.pop(account, None)
