@@ -13,8 +13,9 @@ from importlib.util import find_spec
 def main() -> None:
     if find_spec("shared.drive") is None:
         return
-    restored = import_module("shared.drive").restore_schedules()
-    print(f"schedules made again: {restored}")
+    restore = getattr(import_module("shared.drive"), "restore_schedules", None)
+    if restore is not None:
+        print(f"schedules made again: {restore()}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from typing import IO, Any
 
 from local.deploy import ACCOUNT, REGION, Aws, deploy
 from local.front import issuer_url
+from local.function_logs import FunctionLogs
 from local.issuer import AUDIENCE, STORE_CLAIM, Issuer
 from local.processes import (
     LOOPBACK,
@@ -180,8 +181,14 @@ class Stack:
             while not self._stopping.wait(0.2):
                 self._restart_dead()
 
+        def collect() -> None:
+            logs = FunctionLogs(self.client("logs"), self.data_dir / "logs" / "functions.log")
+            while not self._stopping.wait(1):
+                logs.collect()
+
         self._keeper = threading.Thread(target=keep, name="local-stack", daemon=True)
         self._keeper.start()
+        threading.Thread(target=collect, name="function-logs", daemon=True).start()
         while not started.wait(0.2):
             pass
         if failure:
@@ -215,7 +222,8 @@ class Stack:
         """
         deadline = time.monotonic() + seconds
         answering = answers(f"{self.url}/v1/openapi.json")
-        while not (all(child.alive for child in self.children.values()) and answering()):
+        children = self.children.values()
+        while not (all(child.alive and child.ready() for child in children) and answering()):
             if time.monotonic() > deadline:
                 raise NotReady(f"the stack did not answer within {seconds:g} s")
             time.sleep(0.1)
@@ -367,6 +375,10 @@ class Stack:
         self.outputs = deployed.outputs
         self._api_host = f"{deployed.api_id}.execute-api.localhost:{self._ports[AWS]}"
         self._restore_schedules()
+        # What became due while nothing ran, without waiting for the first sweep of the schedule.
+        self.client("lambda").invoke(
+            FunctionName=self.outputs[REVOKER], InvocationType="Event", Payload=b"{}"
+        )
         self._tell(ready=False)
 
     def _secrets(self) -> dict[str, Any]:
