@@ -1,0 +1,182 @@
+"""What the API's functions have in common: the store of a request, its parameters, its answer.
+
+Every function makes its own resolver with :func:`make_app` and answers with :func:`respond`.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+
+from shared.domain.errors import CustomersError, InvalidRequest, NotFound, StoreClaimMissing
+from shared.observability import log_failure, logger
+from shared.tenant import Tenant
+
+Event = Mapping[str, Any]
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+# Below this, gzip's own time and header outweigh what it saves on the wire.
+GZIP_FROM_BYTES = 1400
+MAX_QUERY_BYTES = 8192
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def make_app() -> APIGatewayHttpResolver:
+    """A resolver that answers every error as ``application/problem+json``."""
+    app = APIGatewayHttpResolver(enable_validation=False)
+
+    def refuse(error: CustomersError) -> Response[str]:
+        if error.status >= 500:
+            logger.warning("refused", code=error.code)
+        return problem(error, request_id_of(app.current_event.raw_event))
+
+    def fail(error: Exception) -> Response[str]:
+        log_failure("failed", error)
+        return problem(CustomersError(), request_id_of(app.current_event.raw_event))
+
+    app.exception_handler(CustomersError)(refuse)
+    app.exception_handler(Exception)(fail)
+    app.not_found(lambda _: problem(NotFound(), request_id_of(app.current_event.raw_event)))
+    return app
+
+
+def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer a request: routed, with the security headers, gzipped where that pays."""
+    answer = app.resolve(event, context)
+    headers = answer.setdefault("headers", {})
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    body = answer.get("body")
+    if isinstance(body, str) and not answer.get("isBase64Encoded"):
+        headers["Vary"] = "Accept-Encoding"
+        raw = body.encode()
+        if len(raw) >= GZIP_FROM_BYTES and _accepts_gzip(event):
+            answer["body"] = base64.b64encode(gzip.compress(raw, 5, mtime=0)).decode()
+            answer["isBase64Encoded"] = True
+            headers["Content-Encoding"] = "gzip"
+    return answer
+
+
+def json_response(body: Any, status: int = 200) -> Response[str]:
+    """A JSON answer; a ``str`` is taken for JSON text already."""
+    text = body if isinstance(body, str) else _dumps(body)
+    return Response(status_code=status, content_type=JSON, body=text)
+
+
+def problem(error: CustomersError, request_id: str) -> Response[str]:
+    """An error as RFC 9457 wants it, with our ``code`` and ``request_id``."""
+    body = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    return Response(status_code=error.status, content_type=PROBLEM_JSON, body=_dumps(body))
+
+
+def tenant_of(event: Event, claim: str) -> Tenant:
+    """The store a request is for: the claim of its verified token, and nothing else.
+
+    Raises:
+        StoreClaimMissing: the claim is missing, empty, no store's id or has several values.
+    """
+    context = event.get("requestContext") or {}
+    claims = ((context.get("authorizer") or {}).get("jwt") or {}).get("claims") or {}
+    value = claims.get(claim)
+    # API Gateway writes a list claim as "[a b]": brackets and spaces are in no store's id.
+    if not isinstance(value, str):
+        raise StoreClaimMissing
+    try:
+        return Tenant(value)
+    except ValueError:
+        raise StoreClaimMissing from None
+
+
+def request_id_of(event: Event) -> str:
+    """API Gateway's id of the request."""
+    return str((event.get("requestContext") or {}).get("requestId") or "")
+
+
+def query_params(event: Event, allowed: frozenset[str]) -> dict[str, list[str]]:
+    """The query's parameters, each with all its values in order.
+
+    Payload format 2.0 joins repeated parameters with commas, so a comma within a value can't be
+    told from two values there: the raw query string is read instead.
+
+    Raises:
+        InvalidRequest: a parameter that isn't allowed, or text that isn't UTF-8.
+    """
+    raw = event.get("rawQueryString") or ""
+    if len(raw) > MAX_QUERY_BYTES:
+        raise InvalidRequest("The query is too long")
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise InvalidRequest("The query is not valid UTF-8") from None
+    params: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name not in allowed:
+            raise InvalidRequest(f"{_shown(name)}: no such parameter")
+        params.setdefault(name, []).append(value)
+    return params
+
+
+def single(params: Mapping[str, list[str]], name: str) -> str | None:
+    """A parameter that may be given once.
+
+    Raises:
+        InvalidRequest: it was given several times.
+    """
+    values = params.get(name)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise InvalidRequest(f"{name}: given more than once")
+    return values[0]
+
+
+def limit_of(params: Mapping[str, list[str]], default: int = 25, most: int = 100) -> int:
+    """The page size asked for.
+
+    Raises:
+        InvalidRequest: not a whole number from 1 to ``most``.
+    """
+    text = single(params, "limit")
+    if text is None:
+        return default
+    # isdecimal() alone would take digits of other scripts; int() would take "+5", " 5" and "1_0".
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise InvalidRequest(f"limit: must be a whole number from 1 to {most}")
+    return int(text)
+
+
+def _shown(name: str) -> str:
+    """A parameter's name, short and printable, for an error."""
+    return "".join(c if c.isprintable() else "?" for c in name[:60])
+
+
+def _accepts_gzip(event: Event) -> bool:
+    headers = event.get("headers") or {}
+    accepted = next((v for k, v in headers.items() if k.lower() == "accept-encoding"), "")
+    codings = (coding.replace(" ", "").partition(";") for coding in accepted.lower().split(","))
+    return any(name == "gzip" and weight not in ("q=0", "q=0.0") for name, _, weight in codings)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,24 @@
+"""Logs and metrics. No name, e-mail address, token, search text or free text of anybody's.
+
+``logger`` writes JSON lines, ``metrics`` writes CloudWatch's embedded metric format to the log.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+
+logger = Logger(log_uncaught_exceptions=False)
+metrics = Metrics()
+
+
+def log_failure(message: str, error: BaseException, **fields: Any) -> None:
+    """An unexpected error: its type and where it happened, without its text.
+
+    An error's text may quote what it failed on (a key, a value, a URL with a token in it).
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-8:]]
+    logger.error(message, error=type(error).__name__, where=where, stacklevel=3, **fields)
