@@ -7,6 +7,7 @@ import json
 import re
 import time
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 from local.stripe_standin.account import StripeAccount
 from local.stripe_standin.errors import StripeError, invalid, missing
 from local.stripe_standin.ledger import kind_of
-from local.stripe_standin.objects import make_id
 from local.stripe_standin.shapes import Object, list_object, shape
 from local.stripe_standin.standin import PLATFORM_ACCOUNT, Fault, RequestRecord, StripeStandin
 
@@ -87,7 +87,7 @@ def _lists(node: Any) -> Any:
 def handle(standin: StripeStandin, request: ApiRequest) -> ApiAnswer:
     """Answer a call, log it, keep it for its idempotency key, and let faults happen."""
     at = time.time()
-    request_id = make_id("req", standin.seed, standin.next_number(), length=14)
+    request_id = f"req_{uuid.uuid4().hex[:14]}"
     key = request.header("Idempotency-Key") if request.method == "POST" else None
     livemode, replayed = True, False
     fault = standin.take_fault(request.method, request.path)

@@ -101,7 +101,7 @@ class Deliveries:
         self.drop: frozenset[str] = frozenset()
         self.drop_next = 0
         self.api_version: str | None = None
-        self.max_attempts = 60
+        self.max_attempts = 17_280  # three days, as Stripe's, in steps of at most 15 s
 
     # --- endpoints and planning -----------------------------------------------------------
 
