@@ -9,16 +9,13 @@ a supergroup has a new id) and ``title`` (as last seen, for sentences).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared.domain.removal import is_chat_id
 from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
-# One spelling per chat: "-0100" and "-100" are the same chat to Telegram, and would be two here.
-# A positive id is a person, not a chat; "@names" can be moved to another chat by their owner.
-_CHAT_ID = re.compile(r"-[1-9][0-9]{0,18}")
 _OWNER = "OWNER"
 # A group migrates once in its life. Two more hops are allowed before the record counts as broken.
 _MAX_HOPS = 3
@@ -38,11 +35,6 @@ class Chat:
     store: str
     migrated_to: str | None = None
     title: str | None = None
-
-
-def is_chat_id(text: str) -> bool:
-    """Whether a text is a chat's numeric id in its one spelling (``-1001234567890``)."""
-    return _CHAT_ID.fullmatch(text) is not None
 
 
 class Chats:
@@ -78,6 +70,22 @@ class Chats:
         """A chat under exactly this id, moved or not."""
         item = self.table.get(_pk(chat_id), _OWNER)
         return None if item is None else _chat(chat_id, item)
+
+    def resolve(self, tenant: Tenant, chat_id: str) -> str | None:
+        """The id a store's chat has now; ``None`` where it belongs to another store.
+
+        A chat nobody has registered becomes this store's.
+        """
+        for _ in range(_MAX_HOPS):
+            chat = self.get(chat_id)
+            if chat is None:
+                return chat_id if self.claim(tenant, chat_id) else None
+            if chat.store != tenant.store_id:
+                return None
+            if chat.migrated_to is None:
+                break
+            chat_id = chat.migrated_to
+        return chat_id
 
     def current_ids(self, chat_ids: Iterable[str]) -> dict[str, str]:
         """The id each chat has now: itself, or where its migrations lead."""

@@ -1,0 +1,96 @@
+"""The purchases linked to a Telegram user, and the lock of that user's removals.
+
+``{store}#TELEGRAM#{user}`` holds a ``LINK#PURCHASE#{id}`` for every purchase that was ever live
+while it was linked to the user (written with the purchase, see
+:class:`shared.storage.records.Records`), and ``LOCK`` while a removal is under way. A purchase
+does not begin to admit the user while the lock is held, so what a removal reads under it stays
+true until it is given back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.domain.purchase import Purchase
+from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.records import Key, from_item
+from shared.tenant import Tenant
+
+_LINK = "LINK#"
+_LOCK = "LOCK"
+
+
+class TelegramUsers:
+    """Telegram users as buyers of a store."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def purchases(self, tenant: Tenant, user_id: str) -> list[Purchase]:
+        """Every purchase that was ever live for this user, as stored now, by id."""
+        links = self.table.query_all(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            pk=tenant.telegram_user_pk(user_id),
+            first=_LINK,
+            last=f"{_LINK}~",
+        )
+        keys = [
+            Key(link["account"], link["sk"].removeprefix(_LINK))
+            for link in links
+            if tenant.owns(link["account"])
+        ]
+        items = self.table.batch_get((key.pk, key.sk) for key in keys)
+        purchases = (from_item(item).purchase for item in items.values())
+        return sorted(purchases, key=lambda purchase: purchase.purchase_id)
+
+    def lock(
+        self, tenant: Tenant, user_id: str, owner: str, *, now: float, until: float
+    ) -> float | None:
+        """Take the user's lock, or keep it longer.
+
+        Args:
+            owner: who takes it, unique to one removal.
+            until: when it ends by itself, should its owner die.
+
+        Returns:
+            ``None`` while another holds it; else until when an earlier removal, whose answer was
+            not heard, may still take effect (0: there is none).
+        """
+        try:
+            item = self.table.update(
+                tenant.telegram_user_pk(user_id),
+                _LOCK,
+                "SET #owner = :owner, lease_until = :until",
+                "attribute_not_exists(#owner) OR lease_until < :now OR #owner = :owner",
+                {"#owner": "owner"},
+                owner=owner,
+                until=int(until) + 1,
+                now=int(now),
+            )
+        except ConditionFailed:
+            return None
+        return float(item.get("settles_at", 0))
+
+    def unlock(
+        self, tenant: Tenant, user_id: str, owner: str, *, now: float, at: float = 0.0
+    ) -> None:
+        """Give the lock back; harmless when it is another's by now.
+
+        A failure is let pass: what was done under the lock is done, and the lock ends by itself.
+
+        Args:
+            at: purchases go on waiting until then, removals don't.
+        """
+        change, values = "REMOVE #owner, lease_until, settles_at", dict[str, Any]()
+        if at > now:
+            change = "SET lease_until = :at, settles_at = :at REMOVE #owner"
+            values = {"at": int(at) + 1}
+        pk = tenant.telegram_user_pk(user_id)
+        try:
+            self.table.update_blind(
+                pk, _LOCK, change, "#owner = :owner", {"#owner": "owner"}, owner=owner, **values
+            )
+        except (ConditionFailed, ClientError, BotoCoreError):
+            return
