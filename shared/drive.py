@@ -63,7 +63,7 @@ class Driver:
         """Do everything that is due for one purchase.
 
         Args:
-            deadline: begin no step after it, on the ``monotonic`` clock; what is left stays due.
+            deadline: be done by then, on the ``monotonic`` clock; what is left stays due.
             interactive: a person waits: go before the queue, and don't wait long.
 
         Returns:
@@ -93,12 +93,17 @@ class Driver:
         for _ in range(MAX_STEPS):
             now = int(self.clock())
             step = steps.next_step(record.purchase, now)
-            if step is None or self.monotonic() >= deadline:
+            if step is None or not self._has_time_for(step, deadline):
                 break
             if record.lease_until - now < LONGEST_CALL_SECONDS:
                 record = self.records.save_own(record, owner, lambda p: p.own)
             record = self._do(step, record, owner, deadline, interactive)
         return record.purchase
+
+    def _has_time_for(self, step: steps.Step, deadline: float) -> bool:
+        asks_stripe = isinstance(step, steps.AskStripe | steps.LookAgain)
+        needed = self.stripe.longest_seconds if asks_stripe else 0.0
+        return self.monotonic() + needed < deadline
 
     def _do(
         self, step: steps.Step, record: Record, owner: str, deadline: float, interactive: bool
@@ -148,35 +153,38 @@ class Driver:
             owner,
             lambda p: replace(p.own, intent=replace(intent, attempt=attempt)),
         )
-        ref = self._ref(record)
-        key = f"{ref.subscription_id}:{intent.requested_at}:{intent.generation}:{attempt}"
+        subscription_id = record.purchase.purchase_id
+        key = f"{subscription_id}:{intent.requested_at}:{intent.generation}:{attempt}"
         try:
+            ref = self._ref(record)
             if attempt > 1:
                 record = self._refresh(record, ref)
                 step = steps.next_step(record.purchase, int(self.clock()))
-                if not isinstance(step, steps.AskStripe) or self.monotonic() >= deadline:
+                if not isinstance(step, steps.AskStripe):
                     return record
+                if not self._has_time_for(step, deadline):
+                    return self._postpone(record, owner, "stripe", "there was no time left")
             asked_at = int(self.clock())
             if intent.mode == "immediately":
                 raw = self.stripe.cancel_subscription(ref, idempotency_key=key)
             else:
-                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key)
+                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=deadline)
             record = self._store(record, raw, asked_at)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
         except StripeMissing:
-            return self._after_missing(record, owner, ref)
+            return self._after_missing(record, owner)
         except StripeRefusal as error:
             return self._refuse(record, owner, error.reason)
         return record
 
-    def _after_missing(self, record: Record, owner: str, ref: SubscriptionRef) -> Record:
+    def _after_missing(self, record: Record, owner: str) -> Record:
         """Stripe knows no such subscription: cancelled already, or of another mode or account.
 
         A DELETE has no idempotency key, so one whose answer was lost comes back as 404.
         """
         try:
-            record = self._refresh(record, ref)
+            record = self._refresh(record, self._ref(record))
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
         except (StripeMissing, StripeRefusal):
@@ -187,11 +195,9 @@ class Driver:
 
     def _look_again(self, record: Record, owner: str) -> Record:
         """The scheduled end has come. Stripe has the last word on whether it still stands."""
-        ref = self._ref(record)
-        purchase = record.purchase
-        ends_at = purchase.ends_at
+        ends_at = record.purchase.ends_at
         try:
-            record = self._refresh(record, ref)
+            record = self._refresh(record, self._ref(record))
         except StripeMissing:
             pass
         except (StripeUnavailable, StripeRefusal) as error:
@@ -230,6 +236,8 @@ class Driver:
     def _ref(self, record: Record) -> SubscriptionRef:
         purchase = record.purchase
         store = self.registry.of_store(store_of(record.key.pk))
+        if store.disconnected_at is not None:
+            raise StripeRefusal("The store has disconnected its Stripe account")
         return SubscriptionRef(
             purchase.purchase_id, livemode=purchase.livemode, stripe_account=store.account
         )

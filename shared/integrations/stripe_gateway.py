@@ -11,7 +11,9 @@ Nothing in here can refund.
 from __future__ import annotations
 
 import json
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,15 +126,21 @@ class StripeGateway:
             idempotency_key,
         )
 
-    def cancel_at_period_end(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
+    def cancel_at_period_end(
+        self, ref: SubscriptionRef, *, idempotency_key: str, until: float = math.inf
+    ) -> Raw:
         """Let a subscription run out. One that is over already is returned as it is.
 
         A subscription that a schedule manages is released from it first; the schedule's own
         ``cancel`` would charge for what was used.
+
+        Args:
+            until: by ``time.monotonic()``: no further request is sent that might last longer.
         """
         try:
             return self._end_with_period(ref, idempotency_key)
         except StripeRefusal as refusal:
+            self._leave_time(until)
             current = self.retrieve_subscription(ref)
             if current["status"] in ENDED_SUBSCRIPTION:
                 return current
@@ -140,6 +148,7 @@ class StripeGateway:
             if "managed by the subscription schedule" not in refusal.reason or schedule is None:
                 raise
         schedule_id = schedule if isinstance(schedule, str) else schedule["id"]
+        self._leave_time(until)
         self._ask(
             "post",
             _path("subscription_schedules", schedule_id, "release"),
@@ -147,8 +156,18 @@ class StripeGateway:
             {"preserve_cancel_date": True},
             f"{idempotency_key}:release",
         )
+        self._leave_time(until)
         # The refused request's key would bring its refusal back.
         return self._end_with_period(ref, f"{idempotency_key}:released")
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long one request may take."""
+        return sum(self._timeout)
+
+    def _leave_time(self, until: float) -> None:
+        if time.monotonic() + self.longest_seconds > until:
+            raise StripeUnavailable("there was no time left to ask Stripe")
 
     def _end_with_period(self, ref: SubscriptionRef, idempotency_key: str) -> Raw:
         return self._ask(

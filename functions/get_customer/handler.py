@@ -1,0 +1,71 @@
+"""``GET /v1/customers/{customer_id}`` and ``GET /v1/customers/{customer_id}/transactions``."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+
+from shared.http import cursor
+from shared.http.app import (
+    json_response,
+    limit_of,
+    make_app,
+    query_params,
+    respond,
+    single,
+    tenant_of,
+)
+from shared.reader import Reader
+from shared.tenant import Tenant
+from shared.wiring import cursor_key, customers, records, settings
+
+PAGE = 25
+
+app = make_app()
+
+
+@cache
+def reader() -> Reader:
+    return Reader(records(), customers())
+
+
+def _request() -> tuple[dict[str, Any], Tenant]:
+    event = app.current_event.raw_event
+    return event, tenant_of(event, settings().store_claim)
+
+
+def _binding(tenant: Tenant, customer_id: str) -> str:
+    return cursor.binding(tenant, "transactions", customer_id)
+
+
+def _cursor(tenant: Tenant, customer_id: str, position: str | None) -> str | None:
+    if position is None:
+        return None
+    return cursor.encode(cursor_key(), _binding(tenant, customer_id), position)
+
+
+@app.get("/v1/customers/<customer_id>")
+def get_customer(customer_id: str) -> Response[str]:
+    event, tenant = _request()
+    query_params(event, frozenset())
+    detail, position = reader().detail(tenant, customer_id, limit=PAGE)
+    detail["transactions"]["next_cursor"] = _cursor(tenant, customer_id, position)
+    return json_response(detail)
+
+
+@app.get("/v1/customers/<customer_id>/transactions")
+def list_transactions(customer_id: str) -> Response[str]:
+    event, tenant = _request()
+    params = query_params(event, frozenset({"cursor", "limit"}))
+    limit, given = limit_of(params), single(params, "cursor")
+    position = None
+    if given is not None:
+        position = cursor.decode(cursor_key(), _binding(tenant, customer_id), given)
+    items, following = reader().transactions(tenant, customer_id, limit=limit, position=position)
+    return json_response({"items": items, "next_cursor": _cursor(tenant, customer_id, following)})
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return respond(app, event, context)

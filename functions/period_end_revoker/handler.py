@@ -1,0 +1,46 @@
+"""Invoked by one-time schedules for one purchase, and by the rate schedule to sweep."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.period_end_revoker.revoke import Revoker, Swept
+from shared.assembly import driver
+from shared.observability import logger, metrics
+from shared.storage.records import purchase_key
+from shared.tenant import Tenant
+
+# Left of the function's time for what was begun when the deadline came.
+MARGIN_SECONDS = 45.0
+
+
+@cache
+def revoker() -> Revoker:
+    return Revoker(driver(interactive=False))
+
+
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Drive one purchase (``{"store", "account", "purchase_id"}``) or all that is due (``{}``)."""
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+    if "purchase_id" not in event:
+        swept = revoker().sweep(deadline=deadline)
+        _report(swept)
+        return asdict(swept)
+    tenant = Tenant(event["store"])
+    key = purchase_key(tenant, event["account"], event["purchase_id"])
+    looked_at = revoker().revoke(key, deadline=deadline)
+    logger.info("schedule fired", purchase_id=event["purchase_id"], looked_at=looked_at)
+    return {"looked_at": looked_at}
+
+
+def _report(swept: Swept) -> None:
+    logger.info("swept", **asdict(swept))
+    metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
+    metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
+    metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
