@@ -6,16 +6,23 @@ would find everything all the same, but up to a minute late.
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from shared.assembly import driver
+from shared.drive import restore_schedules
+from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key
 
 
 def main() -> None:
-    if find_spec("shared.drive") is None:
-        return
-    restore = getattr(import_module("shared.drive"), "restore_schedules", None)
-    if restore is not None:
-        print(f"schedules made again: {restore()}")
+    acting = driver(interactive=False)
+    waiting = 0
+    for shard in DUE_SHARDS:
+        for item in acting.records.table.query_all(
+            "due_shard = :shard", index=DUE_INDEX, shard=shard
+        ):
+            key = Key(item["pk"], item["sk"])
+            if key.kind == "PURCHASE":
+                restore_schedules(acting, key)
+                waiting += 1
+    print(f"purchases that wait for something: {waiting}")
 
 
 if __name__ == "__main__":
