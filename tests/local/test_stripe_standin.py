@@ -18,7 +18,7 @@ import requests
 import stripe
 
 from local.seed import LIVES, seed
-from local.stripe_standin import HANDLED_EVENTS, OLDEST, StandinServer, StripeStandin
+from local.stripe_standin import HANDLED_EVENTS, OLDEST, StandinServer, StripeStandin, shape
 from local.stripe_standin.clock import DAY, add_interval
 from local.stripe_standin.history import history
 
@@ -941,6 +941,39 @@ def test_scenarios_cover_every_type_of_event_a_store_subscribes_to(
     account.deauthorize()
 
     assert set(HANDLED_EVENTS) - set(types_of(standin)) == set()
+
+
+def test_objects_have_no_field_that_the_sdk_does_not_know(standin: StripeStandin) -> None:
+    account = standin.live
+    subscription, session = account.subscribe(), account.buy_one_off()
+    account.refund(session["id"], amount=1)
+    account.dispute(session["id"])
+    account.credit_note(subscription["id"])
+    account.add_source(subscription["customer"])
+    account.schedule_subscription(subscription["id"])
+    known = {
+        "balance_transaction": stripe.BalanceTransaction,
+        "card": stripe.Card,
+        "charge": stripe.Charge,
+        "checkout.session": stripe.checkout.Session,
+        "credit_note": stripe.CreditNote,
+        "customer": stripe.Customer,
+        "customer_balance_transaction": stripe.CustomerBalanceTransaction,
+        "dispute": stripe.Dispute,
+        "invoice": stripe.Invoice,
+        "invoice_payment": stripe.InvoicePayment,
+        "payment_intent": stripe.PaymentIntent,
+        "payment_method": stripe.PaymentMethod,
+        "price": stripe.Price,
+        "product": stripe.Product,
+        "refund": stripe.Refund,
+        "subscription": stripe.Subscription,
+        "subscription_schedule": stripe.SubscriptionSchedule,
+    }
+    assert set(account.objects) == set(known)
+    for kind, sdk_class in known.items():
+        for stored in account.all(kind):
+            assert set(shape(stored)) - set(sdk_class.__annotations__) == set(), kind
 
 
 def test_a_history_is_the_same_every_time_and_agrees_with_the_state() -> None:
