@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 
-import requests
 from aws_lambda_powertools.metrics import MetricUnit
 
 from shared.access import AccessRemover
 from shared.drive import Driver
 from shared.integrations.stripe_gateway import StripeGateway
-from shared.integrations.telegram_gateway import TelegramGateway
+from shared.integrations.telegram_gateway import TelegramGateway, new_session
 from shared.observability import metrics
 from shared.storage import aws
 from shared.storage.chats import Chats
@@ -86,7 +85,7 @@ def driver(*, interactive: bool) -> Driver:
         stripe=stripe_gateway(interactive=interactive),
         remover=AccessRemover(
             records_table(),
-            TelegramGateway(requests.Session(), settings().telegram_api_base, telegram_token),
+            TelegramGateway(new_session(), settings().telegram_api_base, telegram_token),
             count=lambda name: metrics.add_metric(name=name, unit=MetricUnit.Count, value=1),
         ),
         schedules=Schedules(

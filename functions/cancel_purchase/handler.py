@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -11,20 +9,11 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
-from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyAlreadyInProgressError,
-    IdempotencyValidationError,
-)
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
+from functions.cancel_purchase.replay import Answer, once
 from functions.cancel_purchase.requests import cancel_request, idempotency_key, no_body
 from shared.assembly import driver
-from shared.domain.errors import IdempotencyKeyReused, OperationInProgress
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
 from shared.observability import logger, metrics
 from shared.reader import Reader
@@ -34,8 +23,6 @@ from shared.wiring import customers, records, records_table, settings
 # An answer comes within ten seconds whatever Stripe and Telegram do: this is for them, the rest
 # for our own reads and writes.
 BUDGET_SECONDS = 8.5
-# How long the answer to an Idempotency-Key is kept, as at Stripe.
-KEPT_SECONDS = 86_400
 
 app = make_app()
 
@@ -68,7 +55,7 @@ def cancel(customer_id: str, purchase_id: str) -> Response[str]:
         )
 
     said = ["cancel", customer_id, purchase_id, request.model_dump()]
-    return _answer(event, tenant, customer_id, said, change)
+    return _answer(event, tenant, said, change)
 
 
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/revocation")
@@ -80,8 +67,7 @@ def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
         deadline = time.monotonic() + BUDGET_SECONDS
         return canceller().revoke_again(tenant, customer_id, purchase_id, deadline=deadline)
 
-    said = ["revocation", customer_id, purchase_id]
-    return _answer(event, tenant, customer_id, said, change)
+    return _answer(event, tenant, ["revocation", customer_id, purchase_id], change)
 
 
 def _request() -> tuple[dict[str, Any], Tenant]:
@@ -91,21 +77,16 @@ def _request() -> tuple[dict[str, Any], Tenant]:
 
 
 def _answer(
-    event: dict[str, Any],
-    tenant: Tenant,
-    customer_id: str,
-    said: list[Any],
-    change: Callable[[], Cancelled],
+    event: dict[str, Any], tenant: Tenant, said: list[Any], change: Callable[[], Cancelled]
 ) -> Response[str]:
     """Make the change and show the purchase; once per Idempotency-Key, if there is one."""
+    action, customer_id, purchase_id, *_ = said
 
-    def answer() -> dict[str, Any]:
+    def answer() -> Answer:
         done = change()
-        purchase_id = done.purchase.purchase_id
-        account = account_of(done.key.pk)
-        shown = reader().purchase(tenant, customer_id, account, purchase_id)
+        shown = reader().purchase(tenant, customer_id, account_of(done.key.pk), purchase_id)
         logger.info(
-            said[0],
+            action,
             purchase_id=purchase_id,
             changed=done.changed,
             outstanding=done.outstanding,
@@ -117,52 +98,12 @@ def _answer(
         return {"status": 202 if done.outstanding else 200, "body": body}
 
     key = idempotency_key(event.get("headers") or {})
-    made = answer() if key is None else _once(tenant, key, said, answer)
+    if key is None:
+        made = answer()
+    else:
+        context = app.lambda_context
+        made = once(records_table(), tenant, key, said=said, answer=answer, context=context)
     return json_response(made["body"], made["status"])
-
-
-def _once(
-    tenant: Tenant, key: str, said: list[Any], answer: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """The first answer to a key; an error is not kept, so that it can be tried again.
-
-    Only the answer is replayed from here. That a cancel happens once is the saga's doing, with
-    this record or without it.
-
-    Raises:
-        IdempotencyKeyReused: the key came with another request.
-        OperationInProgress: the first request with this key is still under way.
-    """
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    store = DynamoDBPersistenceLayer(
-        table_name=records_table().name,
-        key_attr="pk",
-        sort_key_attr="sk",
-        static_pk_value=tenant.requests_pk(digest),
-        expiry_attr="expires_ttl",
-        boto3_client=records_table().client,
-    )
-    config = IdempotencyConfig(
-        event_key_jmespath="key",
-        payload_validation_jmespath="said",
-        expires_after_seconds=KEPT_SECONDS,
-        lambda_context=app.lambda_context,
-    )
-
-    @idempotent_function(  # type: ignore[untyped-decorator]
-        data_keyword_argument="request", persistence_store=store, config=config, key_prefix="answer"
-    )
-    def replayable(*, request: dict[str, Any]) -> dict[str, Any]:
-        del request
-        return answer()
-
-    try:
-        made: dict[str, Any] = replayable(request={"key": digest, "said": json.dumps(said)})
-    except IdempotencyValidationError:
-        raise IdempotencyKeyReused from None
-    except IdempotencyAlreadyInProgressError:
-        raise OperationInProgress from None
-    return made
 
 
 @metrics.log_metrics
