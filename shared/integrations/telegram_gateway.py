@@ -35,6 +35,11 @@ _MAX_BODY_BYTES = 1_000_000
 _TOO_MANY_WITHOUT_A_TIME_SECONDS = 5
 
 
+def new_session() -> requests.Session:
+    """A session as the gateway wants it: connections are kept, nothing is retried."""
+    return requests.Session()
+
+
 class TokenSource(Protocol):
     """Where the bot's token comes from."""
 
@@ -131,6 +136,8 @@ class TelegramGateway:
         return answer
 
     def _post(self, token: str, method: str, params: dict[str, Any], timeout: float) -> Answer:
+        if not token:
+            return Answer(False, error_code=401, description="no token is stored")
         until = time.monotonic() + timeout
         response: requests.Response | None = None
         body = b""
