@@ -102,10 +102,17 @@ def payment_intent(raw: Mapping[str, Any]) -> Raw:
 
 
 def charge_of_purchase(raw: Mapping[str, Any]) -> Raw:
-    """A charge as part of the one-off purchase it pays."""
+    """A charge as part of the one-off purchase it pays.
+
+    Stripe calls an authorisation "succeeded": the purchase waits for its capture (``pending``),
+    and has failed when the authorisation was released without one.
+    """
+    status = raw["status"]
+    if status == "succeeded" and not raw.get("captured", True):
+        status = "failed" if raw.get("refunded") else "pending"
     return {
         "id": raw["id"],
-        "status": raw["status"],
+        "status": status,
         "created_at": raw["created"],
         **_metadata(raw),
         "method": _method_used(raw),
@@ -256,6 +263,7 @@ def charge(raw: Mapping[str, Any]) -> Raw:
         "currency": raw["currency"],
         "status": raw["status"],
         "captured": captured,
+        "released": not captured and bool(raw.get("refunded")),
         "created_at": raw["created"],
         "description": raw.get("description"),
         "failure": raw.get("failure_message"),

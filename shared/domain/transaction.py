@@ -4,9 +4,9 @@ Rows are the sources of ``TXN`` records (see :mod:`shared.domain.merge`; times a
 the epoch, amounts integers in the currency's minor unit, as Stripe gives them):
 
 ``charge``
-    ``id, amount, currency, status, captured, created_at, description, failure, payment_intent,
-    method {type, brand, last4}, livemode``; beside it one source per refund, named by its id:
-    ``amount, counted``
+    ``id, amount, currency, status, captured, released (an authorisation that ended without a
+    capture), created_at, description, failure, payment_intent, method {type, brand, last4},
+    livemode``; beside it one source per refund, named by its id: ``amount, counted``
 ``refund``
     ``id, amount, currency, status, created_at, reason, charge, payment_intent``
 ``dispute``
@@ -153,7 +153,7 @@ def _status(source: str, data: Data) -> str:
     if source == "balance":
         return "applied"
     if source == "charge" and data["status"] == "succeeded" and not data["captured"]:
-        return "uncaptured"
+        return "released" if data["released"] else "uncaptured"
     return str(data["status"])
 
 

@@ -1,0 +1,861 @@
+"""What follows from each of Stripe's events.
+
+:data:`HANDLERS` is the table: an event's type, the function that applies it, its stage within one
+second, and why we listen to it. Each function says what the event tells of which record
+(:meth:`Context.observe`) and then lets the rest follow (:meth:`Context.settle`): the customer
+list, and whatever a purchase now needs. Order, duplicates and ties are decided in
+:mod:`shared.domain.merge`, so no function here knows what came before.
+
+Every function may be stopped after any write and run again from its start: each write is
+conditional on what is stored, and what follows is done again as long as a record is marked for it.
+
+Where a record is kept is decided by the payload alone: with its ``customer``, and with
+``guest:{payment}`` where a payment has none (see :mod:`functions.stripe_webhook.guests`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from functions.stripe_webhook.guests import Guests, is_guest
+from shared.domain import stripe_objects as of
+from shared.domain.clock import Clock, system_clock
+from shared.domain.merge import Data, Fetched, Observation
+from shared.domain.purchase import ENDED_SUBSCRIPTION
+from shared.domain.stripe_objects import Raw
+from shared.domain.transaction import transaction_id_of
+from shared.integrations.stripe_gateway import (
+    Mode,
+    StripeGateway,
+    StripeMissing,
+    StripeRefusal,
+    SubscriptionRef,
+)
+from shared.storage.products import Products
+from shared.storage.records import (
+    Key,
+    Outcome,
+    Records,
+    from_item,
+    invoice_key,
+    method_key,
+    payment_link_key,
+    product_key,
+    profile_key,
+    purchase_key,
+    transaction_key,
+)
+from shared.storage.registry import Registry
+from shared.tenant import Tenant, account_of
+
+Normalise = Callable[[Mapping[str, Any]], Raw]
+
+
+class Unappliable(Exception):
+    """An event that will never say where it belongs, however often it is sent.
+
+    Its text is kept with the parked event and logged: no personal data.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A signed event.
+
+    Attributes:
+        account: the connected account it is of, ``None`` for the platform's own.
+        created_at: seconds since the epoch; a resolution of one second.
+        object: what it is about, as Stripe sent it.
+        before: the same before the event; ``None`` where the event doesn't tell.
+        previous: the attributes that changed, as Stripe sent them.
+    """
+
+    id: str
+    type: str
+    created_at: int
+    livemode: bool
+    account: str | None
+    object: Raw
+    before: Raw | None
+    previous: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, body: Any) -> Event:
+        """The event of a body.
+
+        Raises:
+            ValueError: this is no event with its object in it.
+        """
+        if not isinstance(body, dict) or body.get("object") != "event":
+            raise ValueError("not an event")
+        data = body.get("data")
+        data = data if isinstance(data, dict) else {}
+        about = data.get("object")
+        typed = isinstance(body.get("id"), str) and isinstance(body.get("type"), str)
+        if not typed or not isinstance(body.get("created"), int) or not isinstance(about, dict):
+            raise ValueError("not an event with an object")
+        previous = data.get("previous_attributes")
+        previous = previous if isinstance(previous, dict) else None
+        account = body.get("account")
+        return cls(
+            id=body["id"],
+            type=body["type"],
+            created_at=body["created"],
+            livemode=bool(body.get("livemode")),
+            account=account if isinstance(account, str) and account else None,
+            object=about,
+            before=of.before(about, previous),
+            previous=previous or {},
+        )
+
+
+class ReindexCustomers(Protocol):
+    """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
+
+    def reindex(self, tenant: Tenant, account: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What events are applied with.
+
+    Attributes:
+        drive: does what a purchase now needs (:class:`shared.drive.Driver`). What it leaves
+            undone stays due, so it never fails an event.
+        count: counts something an operator should know of.
+    """
+
+    records: Records
+    customers: ReindexCustomers
+    products: Products
+    registry: Registry
+    stripe: StripeGateway
+    drive: Callable[[Key], None]
+    count: Callable[[str, int], None]
+    clock: Clock = system_clock
+
+    @property
+    def guests(self) -> Guests:
+        return Guests(self.records)
+
+
+def apply(event: Event, tenant: Tenant, services: Services) -> None:
+    """Apply an event of a known type to a store's records.
+
+    Raises:
+        Unappliable, or ``KeyError``, ``TypeError``, ``ValueError``, ``AttributeError``: it never
+            can be.
+        StripeUnavailable, TryAgainLater, botocore's errors: it may be later.
+    """
+    row = HANDLERS[event.type]
+    row.handle(Context(event, tenant, services, row.stage))
+
+
+@dataclass(frozen=True)
+class Context:
+    """One event on its way into one store's records.
+
+    Attributes:
+        stage: orders events of one object within one second; 0 is the first of its life.
+    """
+
+    event: Event
+    tenant: Tenant
+    services: Services
+    stage: int
+
+    @property
+    def raw(self) -> Raw:
+        return self.event.object
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(self.event.livemode, self.event.account)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def observe(
+        self,
+        key: Key,
+        source: str,
+        normalise: Normalise,
+        *,
+        fetch: Callable[[], Raw],
+        terminal: Callable[[Data], bool] = lambda _: False,
+    ) -> Outcome:
+        """Store what the event says of its object.
+
+        Args:
+            normalise: from Stripe's object, of the event or fetched, to what we keep.
+            fetch: asks Stripe for the object, where the payload can't decide.
+            terminal: whether the object can't change any more.
+        """
+        data = normalise(self.raw)
+        before = self.event.before
+        seen = Observation(
+            source=source,
+            data=data,
+            created_at=self.event.created_at,
+            event_id=self.event.id,
+            previous=None if before is None else normalise(before),
+            rank=self.stage,
+            terminal=terminal(data),
+        )
+        return self._observe(key, seen, self._fetching(source, normalise, fetch, terminal))
+
+    def state(self, key: Key, source: str, data: Data, stage: int = 1) -> Outcome:
+        """Store something the event says in passing that never changes again."""
+        seen = Observation(source, data, self.event.created_at, self.event.id, rank=stage)
+        return self._observe(key, seen, lambda: self._fetched(source, data))
+
+    def _observe(self, key: Key, seen: Observation, fetch: Callable[[], Fetched | None]) -> Outcome:
+        ids = of.users_of(seen.data) if key.kind == "PURCHASE" else frozenset[str]()
+        return self.services.records.observe(key, seen, fetch=fetch, ids=ids)
+
+    def _fetching(
+        self,
+        source: str,
+        normalise: Normalise,
+        fetch: Callable[[], Raw],
+        terminal: Callable[[Data], bool],
+    ) -> Callable[[], Fetched | None]:
+        def ask() -> Fetched | None:
+            asked_at = int(self.services.clock())
+            try:
+                data = normalise(fetch())
+            except StripeMissing:
+                return None
+            return Fetched(source, data, asked_at, terminal=terminal(data))
+
+        return ask
+
+    def _fetched(self, source: str, data: Data) -> Fetched:
+        return Fetched(source, data, int(self.services.clock()))
+
+    def retrieve(self, kind: str, object_id: str) -> Raw:
+        return self.services.stripe.retrieve(kind, object_id, self.mode)
+
+    # -- what follows -----------------------------------------------------------------------------
+
+    def settle(self, account: str, *outcomes: Outcome) -> None:
+        """Let follow what follows from what was stored for an account.
+
+        An outcome without a record changed nothing that anything depends on. One with a record
+        is looked at even when the event was a duplicate: the first delivery may have been
+        stopped before what follows here.
+        """
+        looked_at = [outcome for outcome in outcomes if outcome.record is not None]
+        guests = self.services.guests
+        if is_guest(account):
+            customer = guests.moved_to(self.tenant, account)
+            if customer is not None:
+                self._adopt(account, customer)
+                return
+        elif looked_at:
+            for guest in self._guests_of(looked_at):
+                if guests.belongs_to(self.tenant, guest, account) == account:
+                    self._adopt(guest, account)
+        purchases = [o for o in looked_at if o.record and o.record.key.kind == "PURCHASE"]
+        news = self._complete(account, purchases) if purchases else False
+        if news or any(map(_is_pending, looked_at)):
+            self.services.customers.reindex(self.tenant, account)
+        for outcome in purchases:
+            self._drive(outcome)
+
+    def _guests_of(self, outcomes: Iterable[Outcome]) -> list[str]:
+        """The guests that the payments of these purchases may have been kept under."""
+        ids = [o.record.key.sk.split("#", 1)[1] for o in outcomes if o.record is not None]
+        return [f"guest:{id_}" for id_ in ids if id_.startswith(("pi_", "cs_", "ch_"))]
+
+    def _adopt(self, guest: str, account: str) -> None:
+        guests, customers = self.services.guests, self.services.customers
+        if guests.adopt(self.tenant, guest, account):
+            customers.reindex(self.tenant, account)
+            customers.reindex(self.tenant, guest)
+            guests.forget(self.tenant, guest)
+
+    def _complete(self, account: str, purchases: Iterable[Outcome]) -> bool:
+        """Fetch the customer and the products of these purchases where nobody told us of them.
+
+        An ordered history tells of both before anything is bought. What Stripe won't show is
+        left out: a purchase counts without a name.
+
+        Returns:
+            Whether the customer is known only now.
+        """
+        records, products = self.services.records, self.services.products
+        wanted = dict.fromkeys(
+            product_id
+            for outcome in purchases
+            if outcome.record is not None
+            for product_id in outcome.record.purchase.product_ids
+        )
+        profile = profile_key(self.tenant, account)
+        keys = {product_id: product_key(self.tenant, product_id) for product_id in wanted}
+        stored = records.table.batch_get((key.pk, key.sk) for key in (profile, *keys.values()))
+        for product_id, key in keys.items():
+            if (key.pk, key.sk) not in stored:
+                try:
+                    products.fetch(self.tenant, product_id, self.event.livemode)
+                except StripeRefusal:
+                    self.services.count("ProductNotReadable", 1)
+        if not account.startswith("cus_"):
+            return False
+        item = stored.get((profile.pk, profile.sk))
+        if item is not None and "customer" in from_item(item).sources:
+            return False
+        return self._fetch_customer(profile, account)
+
+    def _fetch_customer(self, profile: Key, account: str) -> bool:
+        asked_at = int(self.services.clock())
+        try:
+            data = of.customer(self.retrieve("customers", account))
+        except StripeMissing:
+            return False
+        except StripeRefusal:
+            self.services.count("CustomerNotReadable", 1)
+            return False
+        if data["deleted"]:
+            # All that Stripe still has is the id. Its events say who it was.
+            return False
+        fetched = Fetched("customer", data, asked_at)
+        return self.services.records.refresh(profile, fetched).stored
+
+    def _drive(self, outcome: Outcome) -> None:
+        if outcome.record is None:
+            return
+        due_at = outcome.record.purchase.due_at
+        if due_at is not None and due_at <= self.services.clock():
+            self.services.drive(outcome.record.key)
+
+    # -- finding ----------------------------------------------------------------------------------
+
+    def charge_key(self, charge_id: str) -> Key:
+        """Where a charge is kept, which alone says whose it is; fetched where we have none.
+
+        Raises:
+            Unappliable: Stripe has none either.
+        """
+        records = self.services.records
+        found = records.find(self.tenant, transaction_id_of(charge_id))
+        # A guest's charge that has just been moved may still be found at its old place too.
+        found.sort(key=lambda item: is_guest(account_of(item["pk"])))
+        if found:
+            return Key(found[0]["pk"], found[0]["sk"], found[0]["ref"])
+        asked_at = int(self.services.clock())
+        try:
+            raw = self.retrieve("charges", charge_id)
+        except StripeMissing:
+            raise Unappliable("its charge is not in this account") from None
+        account = payer_of(raw)
+        key = charge_key(self.tenant, account, raw)
+        records.refresh(key, Fetched("charge", of.charge(raw), asked_at))
+        if of.names_product_or_user(raw) and not of.pays_invoice(raw):
+            data = of.charge_of_purchase(raw)
+            fetched = Fetched("charge", data, asked_at)
+            purchase = purchase_of(self.tenant, account, raw)
+            self.settle(account, records.refresh(purchase, fetched, of.users_of(data)))
+        return key
+
+
+def _is_pending(outcome: Outcome) -> bool:
+    """Whether the customer list doesn't show yet what was stored."""
+    record = outcome.record
+    return outcome.facts_changed or (record is not None and record.reindex_at is not None)
+
+
+# -- where things are kept ------------------------------------------------------------------------
+
+
+def payer_of(payment: Raw) -> str:
+    """The account of a charge, a PaymentIntent or a payment-mode session."""
+    customer = of.id_of(payment.get("customer"))
+    if customer is not None:
+        return customer
+    return f"guest:{of.id_of(payment.get('payment_intent')) or payment['id']}"
+
+
+def customer_of(raw: Raw) -> str:
+    """The customer of an object that always has one."""
+    customer = of.id_of(raw.get("customer"))
+    if customer is None:
+        raise Unappliable("it names no customer")
+    return customer
+
+
+def charge_key(tenant: Tenant, account: str, raw: Raw) -> Key:
+    return transaction_key(tenant, account, raw["created"], transaction_id_of(raw["id"]))
+
+
+def purchase_of(tenant: Tenant, account: str, payment: Raw) -> Key:
+    """The one-off purchase a payment pays: its PaymentIntent, or itself where it has none."""
+    return purchase_key(tenant, account, of.id_of(payment.get("payment_intent")) or payment["id"])
+
+
+# -- customers ------------------------------------------------------------------------------------
+
+
+def on_customer(context: Context) -> None:
+    account = context.raw["id"]
+    _observe_customer(context, account, of.customer)
+    if "balance" in context.event.previous:
+        # No event of its own tells of a balance that changed: the list of changes does.
+        _store_balance_changes(context, account)
+
+
+def on_customer_deleted(context: Context) -> None:
+    account = context.raw["id"]
+    known: Raw = {}
+    if "email" not in context.raw:
+        record = context.services.records.get(profile_key(context.tenant, account))
+        known = dict(record.sources["customer"].data) if record and record.sources else {}
+    _observe_customer(context, account, lambda raw: {**of.customer(raw), **known, "deleted": True})
+
+
+def _observe_customer(context: Context, account: str, normalise: Normalise) -> None:
+    outcome = context.observe(
+        profile_key(context.tenant, account),
+        "customer",
+        normalise,
+        fetch=lambda: context.retrieve("customers", account),
+        terminal=lambda data: data["deleted"],
+    )
+    context.settle(account, outcome)
+
+
+def _store_balance_changes(context: Context, customer: str) -> None:
+    """Store the changes of a customer's balance that aren't stored yet, the oldest first.
+
+    Where one is stored, all before it are: the list is read back to there only.
+    """
+    records = context.services.records
+    news: list[tuple[Key, Raw]] = []
+    for raw in context.services.stripe.list_balance_transactions(customer, context.mode):
+        data = of.balance_transaction(raw)
+        transaction_id = transaction_id_of(data["id"])
+        key = transaction_key(context.tenant, customer, data["created_at"], transaction_id)
+        if records.get(key) is not None:
+            break
+        news.append((key, data))
+    for key, data in reversed(news):
+        context.state(key, "balance", data)
+
+
+# -- subscriptions --------------------------------------------------------------------------------
+
+
+def on_subscription(context: Context) -> None:
+    account, subscription_id = customer_of(context.raw), context.raw["id"]
+    ref = SubscriptionRef(subscription_id, context.event.livemode, context.event.account)
+    outcome = context.observe(
+        purchase_key(context.tenant, account, subscription_id),
+        "subscription",
+        of.subscription,
+        fetch=lambda: context.services.stripe.retrieve_subscription(ref),
+        terminal=lambda data: data["status"] in ENDED_SUBSCRIPTION,
+    )
+    context.settle(account, outcome)
+
+
+# -- one-off purchases ----------------------------------------------------------------------------
+
+
+def on_session_completed(context: Context) -> None:
+    _on_session(context, "completed")
+
+
+def on_session_paid_later(context: Context) -> None:
+    _on_session(context, "succeeded")
+
+
+def on_session_failed_later(context: Context) -> None:
+    _on_session(context, "failed")
+
+
+def on_session_expired(context: Context) -> None:
+    if context.raw.get("payment_intent") or context.raw.get("subscription"):
+        _on_session(context, "expired")
+
+
+def _on_session(context: Context, outcome: str) -> None:
+    mode = context.raw["mode"]
+    if mode == "payment":
+        _on_payment_session(context, outcome)
+    elif mode == "subscription" and context.raw.get("subscription"):
+        account = customer_of(context.raw)
+        subscription_id = of.id_of(context.raw["subscription"]) or ""
+        key = purchase_key(context.tenant, account, subscription_id)
+        context.settle(account, _observe_session(context, key, outcome, None))
+
+
+def _on_payment_session(context: Context, outcome: str) -> None:
+    raw, account = context.raw, payer_of(context.raw)
+    key = purchase_of(context.tenant, account, raw)
+    product_id = _product_of_line_items(context, key)
+    stored = _observe_session(context, key, outcome, product_id)
+    if is_guest(account):
+        guest = of.guest(raw.get("customer_details"), raw["created"])
+        if guest is not None:
+            profile = profile_key(context.tenant, account)
+            context.settle(account, stored, context.state(profile, "guest", guest))
+            return
+    context.settle(account, stored)
+
+
+def _observe_session(context: Context, key: Key, outcome: str, product_id: str | None) -> Outcome:
+    def normalise(raw: Mapping[str, Any]) -> Raw:
+        data = of.session(raw, outcome)
+        return data if product_id is None else {**data, "product_id": product_id}
+
+    session_id = context.raw["id"]
+    return context.observe(
+        key, "session", normalise, fetch=lambda: context.retrieve("checkout/sessions", session_id)
+    )
+
+
+def _product_of_line_items(context: Context, key: Key) -> str | None:
+    """What a session without our metadata sold: asked once, line items never change."""
+    raw = context.raw
+    if of.session(raw)["product_id"] is not None:
+        return None
+    record = context.services.records.get(key)
+    if record is not None and "session" in record.sources:
+        known: str | None = record.sources["session"].data["product_id"]
+        if known is not None:
+            return known
+    try:
+        items = list(context.services.stripe.list_line_items(raw["id"], context.mode))
+    except (StripeMissing, StripeRefusal):
+        context.services.count("LineItemsNotReadable", 1)
+        return None
+    return next(iter(of.products_sold(items)), None)
+
+
+def on_payment_intent(context: Context) -> None:
+    """A PaymentIntent is a purchase where our metadata says so; a renewal's is none."""
+    if not _is_purchase(context):
+        return
+    account, intent_id = payer_of(context.raw), context.raw["id"]
+    outcome = context.observe(
+        purchase_of(context.tenant, account, context.raw),
+        "payment_intent",
+        of.payment_intent,
+        fetch=lambda: context.retrieve("payment_intents", intent_id),
+    )
+    context.settle(account, outcome)
+
+
+def _is_purchase(context: Context) -> bool:
+    """Whether our metadata is on the payment, or was until this event took it away."""
+    if of.pays_invoice(context.raw):
+        return False
+    before = context.event.before
+    return of.names_product_or_user(context.raw) or (
+        before is not None and of.names_product_or_user(before)
+    )
+
+
+# -- charges, refunds, disputes -------------------------------------------------------------------
+
+
+def on_charge(context: Context) -> None:
+    raw, account = context.raw, payer_of(context.raw)
+    charge_id = raw["id"]
+
+    def fetch() -> Raw:
+        return context.retrieve("charges", charge_id)
+
+    outcomes = [
+        context.observe(charge_key(context.tenant, account, raw), "charge", of.charge, fetch=fetch)
+    ]
+    # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
+    # news; what happens to them later must not hide the one that paid.
+    late = raw["status"] == "failed" and context.event.type in ("charge.updated", "charge.refunded")
+    if _is_purchase(context) and not late:
+        key = purchase_of(context.tenant, account, raw)
+        outcomes.append(context.observe(key, "charge", of.charge_of_purchase, fetch=fetch))
+        payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
+        if payer is not None:
+            outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
+    context.settle(account, *outcomes)
+
+
+def on_refund(context: Context) -> None:
+    """A row of its own per refund, and its share in what its charge has given back."""
+    raw = context.raw
+    charge_id, refund_id = of.id_of(raw.get("charge")), raw["id"]
+    if charge_id is None:
+        raise Unappliable("a refund without a charge")
+    charge = context.charge_key(charge_id)
+    account = account_of(charge.pk)
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
+
+    def fetch() -> Raw:
+        return context.retrieve("refunds", refund_id)
+
+    context.observe(key, "refund", of.refund, fetch=fetch)
+    context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
+    context.settle(account)
+
+
+def on_dispute(context: Context) -> None:
+    """A row per dispute, and one per fee the bank took or gave back."""
+    raw = context.raw
+    charge_id, dispute_id = of.id_of(raw.get("charge")), raw["id"]
+    if charge_id is None:
+        raise Unappliable("a dispute without a charge")
+    account = account_of(context.charge_key(charge_id).pk)
+
+    def key_of(provider_id: str, created_at: int) -> Key:
+        transaction_id = transaction_id_of(provider_id)
+        return transaction_key(context.tenant, account, created_at, transaction_id)
+
+    context.observe(
+        key_of(dispute_id, raw["created"]),
+        "dispute",
+        of.dispute,
+        fetch=lambda: context.retrieve("disputes", dispute_id),
+    )
+    for fee in of.dispute_fees(raw):
+        context.state(key_of(fee["id"], fee["created_at"]), "fee", fee)
+    context.settle(account)
+
+
+def on_credit_note(context: Context) -> None:
+    raw = context.raw
+    key = transaction_key(
+        context.tenant, customer_of(raw), raw["created"], transaction_id_of(raw["id"])
+    )
+    context.observe(
+        key,
+        "credit_note",
+        of.credit_note,
+        fetch=lambda: context.retrieve("credit_notes", raw["id"]),
+    )
+
+
+# -- invoices: which subscription a payment was for -----------------------------------------------
+
+
+def on_invoice(context: Context) -> None:
+    raw, account = context.raw, customer_of(context.raw)
+    subscription_id = of.subscription_of_invoice(raw)
+    context.observe(
+        invoice_key(context.tenant, account, raw["id"], subscription_id),
+        "invoice",
+        of.invoice,
+        fetch=lambda: context.retrieve("invoices", raw["id"]),
+    )
+    if context.event.type == "invoice.paid":
+        # The old shape names what paid it; in the new one, invoice_payment.paid does.
+        for intent in of.payment_intents_of_invoice(raw):
+            _link_payment(context, account, intent, raw["id"], subscription_id)
+
+
+def on_invoice_payment(context: Context) -> None:
+    raw = context.raw
+    payment = raw["payment"]
+    paid_by = of.id_of(payment.get("payment_intent")) or of.id_of(payment.get("charge"))
+    invoice_id = of.id_of(raw.get("invoice"))
+    if paid_by is None or invoice_id is None:
+        return
+    found = context.services.records.find(context.tenant, invoice_id)
+    if found:
+        account, subscription_id = account_of(found[0]["pk"]), found[0].get("subscription")
+    else:
+        try:
+            invoice = context.retrieve("invoices", invoice_id)
+        except StripeMissing:
+            raise Unappliable("its invoice is not in this account") from None
+        account, subscription_id = customer_of(invoice), of.subscription_of_invoice(invoice)
+    _link_payment(context, account, paid_by, invoice_id, subscription_id)
+
+
+def _link_payment(
+    context: Context, account: str, paid_by: str, invoice_id: str, subscription_id: str | None
+) -> None:
+    link = {"invoice": invoice_id, "subscription": subscription_id}
+    context.state(payment_link_key(context.tenant, account, paid_by), "payment", link)
+
+
+# -- payment methods ------------------------------------------------------------------------------
+
+
+def on_payment_method(context: Context) -> None:
+    _observe_method(context, of.id_of(context.raw.get("customer")), deleted=False)
+
+
+def on_payment_method_detached(context: Context) -> None:
+    """It belongs to nobody any more: the event says whose it was."""
+    before = context.event.before or {}
+    customer = of.id_of(before.get("customer")) or of.id_of(context.raw.get("customer"))
+    _observe_method(context, customer, deleted=True)
+
+
+def _observe_method(context: Context, customer: str | None, *, deleted: bool) -> None:
+    if customer is None:
+        return  # never attached to anybody: nobody's payment method
+    method_id = context.raw["id"]
+    context.observe(
+        method_key(context.tenant, customer, method_id),
+        "method",
+        lambda raw: of.payment_method(raw, deleted=deleted or raw.get("customer") is None),
+        fetch=lambda: context.retrieve("payment_methods", method_id),
+        terminal=lambda data: data["deleted"],
+    )
+
+
+def on_source(context: Context) -> None:
+    _observe_source(context, deleted=False)
+
+
+def on_source_deleted(context: Context) -> None:
+    _observe_source(context, deleted=True)
+
+
+def _observe_source(context: Context, *, deleted: bool) -> None:
+    account, source_id = customer_of(context.raw), context.raw["id"]
+    livemode = context.event.livemode
+    context.observe(
+        method_key(context.tenant, account, source_id),
+        "method",
+        lambda raw: of.legacy_source(raw, livemode=livemode, deleted=deleted),
+        fetch=lambda: context.services.stripe.retrieve_source(account, source_id, context.mode),
+        terminal=lambda data: data["deleted"],
+    )
+
+
+# -- products -------------------------------------------------------------------------------------
+
+
+def on_product(context: Context) -> None:
+    _observe_product(context, deleted=False)
+
+
+def on_product_deleted(context: Context) -> None:
+    _observe_product(context, deleted=True)
+
+
+def _observe_product(context: Context, *, deleted: bool) -> None:
+    event = context.event
+    seen = Observation(
+        source="product",
+        data=of.product(event.object, deleted=deleted),
+        created_at=event.created_at,
+        event_id=event.id,
+        previous=None if event.before is None else of.product(event.before),
+        rank=context.stage,
+        terminal=deleted,
+    )
+    foreign = context.services.products.observe(
+        context.tenant, event.object["id"], seen, event.livemode
+    )
+    if foreign:
+        context.services.count("ChatOfAnotherStore", foreign)
+
+
+# -- the connection to Stripe itself --------------------------------------------------------------
+
+
+def on_deauthorized(context: Context) -> None:
+    if context.event.account is not None:
+        context.services.registry.disconnected(context.event.account, context.event.created_at)
+
+
+def on_authorized(context: Context) -> None:
+    if context.event.account is not None:
+        context.services.registry.connected_again(context.event.account, context.event.created_at)
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """How an event type is applied.
+
+    Attributes:
+        stage: where it stands among the events of its object within one second; where stages
+            are equal, ``previous_attributes`` tell the order.
+        why: what we would not know without it.
+    """
+
+    handle: Callable[[Context], None]
+    stage: int
+    why: str
+
+
+# fmt: off
+HANDLERS: Mapping[str, Row] = {
+    "customer.created": Row(on_customer, 0, "who the customer is"),
+    "customer.updated": Row(on_customer, 1, "a new name or address, default method, or balance"),
+    "customer.deleted": Row(on_customer_deleted, 2, "the customer is gone; what was bought stays"),
+    "customer.subscription.created": Row(on_subscription, 0, "a subscription was bought"),
+    "customer.subscription.updated": Row(
+        on_subscription, 1, "paid, renewed, failed, linked, to end"
+    ),
+    "customer.subscription.paused": Row(
+        on_subscription, 1, "a trial ended without a payment method"
+    ),
+    "customer.subscription.resumed": Row(on_subscription, 1, "and goes on with one"),
+    "customer.subscription.trial_will_end": Row(
+        on_subscription, 1, "three days before a trial ends"
+    ),
+    "customer.subscription.pending_update_applied": Row(on_subscription, 1, "a change was paid"),
+    "customer.subscription.pending_update_expired": Row(on_subscription, 1, "or was not"),
+    "customer.subscription.deleted": Row(
+        on_subscription, 2, "it is over, now or at a period's end"
+    ),
+    "checkout.session.completed": Row(on_session_completed, 1, "a one-off purchase; may be unpaid"),
+    "checkout.session.async_payment_succeeded": Row(
+        on_session_paid_later, 2, "a bank debit came in"
+    ),
+    "checkout.session.async_payment_failed": Row(on_session_failed_later, 2, "or did not"),
+    "checkout.session.expired": Row(on_session_expired, 1, "abandoned after an attempt to pay"),
+    "payment_intent.processing": Row(on_payment_intent, 0, "a purchase without a session, pending"),
+    "payment_intent.payment_failed": Row(
+        on_payment_intent, 1, "an attempt failed; more may follow"
+    ),
+    "payment_intent.succeeded": Row(on_payment_intent, 2, "it is paid"),
+    "payment_intent.canceled": Row(on_payment_intent, 2, "it never will be"),
+    "charge.pending": Row(on_charge, 0, "money on its way"),
+    "charge.failed": Row(on_charge, 1, "an attempt to charge, in the list of transactions"),
+    "charge.succeeded": Row(on_charge, 2, "money came in, or was authorised"),
+    "charge.captured": Row(on_charge, 3, "an authorisation was collected"),
+    "charge.expired": Row(on_charge, 3, "or ran out"),
+    "charge.updated": Row(on_charge, 4, "its metadata links a Telegram account, or another"),
+    "charge.refunded": Row(on_charge, 4, "an authorisation was released"),
+    "refund.created": Row(on_refund, 0, "money goes back"),
+    "refund.updated": Row(on_refund, 1, "it has arrived, or was cancelled"),
+    "refund.failed": Row(on_refund, 2, "it came back: it doesn't count"),
+    "charge.refund.updated": Row(on_refund, 1, "the same, as older endpoints are told"),
+    "charge.dispute.created": Row(on_dispute, 0, "a buyer's bank disputes a charge"),
+    "charge.dispute.updated": Row(on_dispute, 1, "evidence was given"),
+    "charge.dispute.funds_withdrawn": Row(on_dispute, 1, "the amount and a fee were taken"),
+    "charge.dispute.funds_reinstated": Row(on_dispute, 1, "the amount came back"),
+    "charge.dispute.closed": Row(on_dispute, 1, "won or lost"),
+    "credit_note.created": Row(on_credit_note, 0, "an invoice was corrected in the buyer's favour"),
+    "credit_note.updated": Row(on_credit_note, 1, "its memo changed"),
+    "credit_note.voided": Row(on_credit_note, 2, "and taken back"),
+    "invoice.finalized": Row(on_invoice, 0, "which subscription an invoice is for"),
+    "invoice.payment_failed": Row(on_invoice, 1, "the same, where that was missed"),
+    "invoice.paid": Row(on_invoice, 2, "the same, and in old shapes what paid it"),
+    "invoice.voided": Row(on_invoice, 2, "it will not be paid"),
+    "invoice.marked_uncollectible": Row(on_invoice, 2, "nor will this one"),
+    "invoice_payment.paid": Row(on_invoice_payment, 1, "which invoice a payment paid"),
+    "payment_method.attached": Row(on_payment_method, 0, "a payment method on file"),
+    "payment_method.updated": Row(on_payment_method, 1, "a new expiry date"),
+    "payment_method.automatically_updated": Row(on_payment_method, 1, "a new card from the bank"),
+    "payment_method.detached": Row(on_payment_method_detached, 2, "it was removed"),
+    "customer.source.created": Row(on_source, 0, "a card on file, by the older API"),
+    "customer.source.updated": Row(on_source, 1, "a new expiry date"),
+    "customer.source.expiring": Row(on_source, 1, "it expires this month"),
+    "customer.source.deleted": Row(on_source_deleted, 2, "it was removed"),
+    "product.created": Row(on_product, 0, "a name, and the chats it opens"),
+    "product.updated": Row(on_product, 1, "another name, or other chats"),
+    "product.deleted": Row(on_product_deleted, 2, "no longer sold; purchases of it go on"),
+    "account.application.deauthorized": Row(on_deauthorized, 1, "a store disconnected its Stripe"),
+    "account.application.authorized": Row(on_authorized, 1, "and connected it again"),
+}
+# fmt: on
