@@ -309,7 +309,7 @@ class Records:
                 after = replace(after, seen=after.seen | ids)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
-            changed = _facts(before) != _facts(after)
+            changed = after.key.kind in _FACTS and _facts(before) != _facts(after)
             if changed:
                 after = replace(after, reindex_at=self._now())
             try:
@@ -390,6 +390,19 @@ class Records:
             self._put(record, replace(record, reindex_at=None))
         except ConditionFailed:
             return
+
+    def file(self, profile: Record, customer_id: str) -> None:
+        """Note which customer an account is filed under; the list shows its profile now.
+
+        Args:
+            profile: the account's profile as it was read; without a ``rev`` it is made.
+
+        Raises:
+            ConditionFailed: it was written since.
+        """
+        own = {**profile.own, "customer_id": customer_id}
+        before = profile if profile.rev else None
+        self._put(before, replace(profile, own=own, reindex_at=None))
 
     # -- writing ----------------------------------------------------------------------------------
 
