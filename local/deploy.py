@@ -3,7 +3,8 @@
 What ministack 1.5.33 leaves out of a deployment is added here, always from the processed
 template, so that what runs is what the template says:
 
-- the routes, the authorizer and CORS of an HTTP API given as an OpenAPI body;
+- the routes and the authorizer of an HTTP API given as an OpenAPI body (CORS stays away: console
+  and API have one origin here);
 - tables in the local DynamoDB that keeps its data (ministack makes them in its own memory).
 """
 

@@ -1,0 +1,409 @@
+"""What the template deploys: routes, functions, and exactly the permissions each one needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.template.expanded import (
+    CONSOLE,
+    ROOT,
+    as_list,
+    functions,
+    of_type,
+    properties,
+    resources,
+    statements,
+)
+
+READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+WRITE = (
+    *READ,
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+)
+RECORDS = '{"Fn::GetAtt": ["RecordsTable", "Arn"]}'
+BY_REF = '{"Fn::Sub": "${RecordsTable.Arn}/index/by_ref"}'
+DUE = '{"Fn::Sub": "${RecordsTable.Arn}/index/due"}'
+INDEX = '{"Fn::GetAtt": ["CustomerIndexTable", "Arn"]}'
+SCHEDULES = json.dumps(
+    {
+        "Fn::Sub": "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}"
+        ":schedule/${ScheduleGroup}/*"
+    }
+)
+SCHEDULE_ROLE = '{"Fn::GetAtt": ["ScheduleRole", "Arn"]}'
+
+Permissions = dict[str, set[str]]
+
+
+def secret(name: str) -> str:
+    return json.dumps({"Ref": name})
+
+
+def logs(function: str) -> Permissions:
+    group = json.dumps({"Fn::Sub": f"${{{function}LogGroup.Arn}}"})
+    return {group: {"logs:CreateLogStream", "logs:PutLogEvents"}}
+
+
+def reads(*secrets: str) -> Permissions:
+    return {secret(name): {"secretsmanager:GetSecretValue"} for name in secrets}
+
+
+ACTING: Permissions = {
+    RECORDS: set(WRITE),
+    INDEX: {*WRITE, "dynamodb:BatchWriteItem"},
+    SCHEDULES: {
+        "scheduler:CreateSchedule",
+        "scheduler:DeleteSchedule",
+        "scheduler:GetSchedule",
+        "scheduler:UpdateSchedule",
+    },
+    SCHEDULE_ROLE: {"iam:PassRole"},
+    **reads("StripeApiSecret", "TelegramSecret"),
+}
+
+# All that each function may do: resource to actions.
+PERMISSIONS: dict[str, Permissions] = {
+    "ListCustomers": {
+        **logs("ListCustomers"),
+        RECORDS: set(READ),
+        BY_REF: {"dynamodb:Query"},
+        INDEX: set(READ),
+        **reads("CursorSecret"),
+    },
+    "GetCustomer": {
+        **logs("GetCustomer"),
+        RECORDS: set(READ),
+        **reads("CursorSecret"),
+    },
+    "CancelPurchase": {**logs("CancelPurchase"), **ACTING},
+    "StripeWebhook": {
+        **logs("StripeWebhook"),
+        **ACTING,
+        BY_REF: {"dynamodb:Query"},
+        **reads("StripeWebhookSecret"),
+    },
+    "StoreEvents": {
+        **logs("StoreEvents"),
+        **ACTING,
+        BY_REF: {"dynamodb:Query"},
+        '{"Fn::GetAtt": ["StoreEventsFailures", "Arn"]}': {"sqs:SendMessage"},
+    },
+    "PeriodEndRevoker": {
+        **logs("PeriodEndRevoker"),
+        **ACTING,
+        DUE: {"dynamodb:Query"},
+        '{"Fn::GetAtt": ["RevokerFailures", "Arn"]}': {"sqs:SendMessage"},
+    },
+}
+
+ROUTES = {
+    ("get", "/v1/customers"): ("ListCustomers", True),
+    ("get", "/v1/products"): ("ListCustomers", True),
+    ("get", "/v1/openapi.json"): ("ListCustomers", False),
+    ("get", "/v1/customers/{customer_id}"): ("GetCustomer", True),
+    ("get", "/v1/customers/{customer_id}/transactions"): ("GetCustomer", True),
+    ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel"): (
+        "CancelPurchase",
+        True,
+    ),
+    ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/revocation"): (
+        "CancelPurchase",
+        True,
+    ),
+    ("post", "/v1/webhooks/stripe"): ("StripeWebhook", False),
+}
+
+TIMEOUTS = {
+    "list-customers": 10,
+    "get-customer": 10,
+    "cancel-purchase": 15,
+    "stripe-webhook": 30,
+    "store-events": 60,
+    "period-end-revoker": 300,
+}
+
+COMMON = {
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_SERVICE_NAME",
+    "DEFAULT_STORE",
+    "RECORDS_TABLE",
+}
+ACTS = {
+    "INDEX_TABLE",
+    "SCHEDULE_GROUP",
+    "SCHEDULE_ROLE_ARN",
+    "REVOKER_ARN",
+    "STRIPE_API_BASE",
+    "STRIPE_API_SECRET_ARN",
+    "TELEGRAM_API_BASE",
+    "TELEGRAM_SECRET_ARN",
+}
+SETTINGS = {
+    "list-customers": {"STORE_CLAIM", "INDEX_TABLE", "CURSOR_SECRET_ARN"},
+    "get-customer": {"STORE_CLAIM", "CURSOR_SECRET_ARN"},
+    "cancel-purchase": {"STORE_CLAIM", *ACTS},
+    "stripe-webhook": {"STRIPE_WEBHOOK_SECRET_ARN", *ACTS},
+    "store-events": ACTS,
+    "period-end-revoker": ACTS,
+}
+
+
+def operations() -> dict[tuple[str, str], dict[str, Any]]:
+    paths = properties("Api")["Body"]["paths"]
+    return {
+        (method, path): operation
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if method != "options"
+    }
+
+
+# -- API -------------------------------------------------------------------------------------------
+
+
+def test_the_api_has_exactly_the_documented_routes() -> None:
+    assert set(operations()) == set(ROUTES)
+
+
+@pytest.mark.parametrize(("route", "expected"), ROUTES.items(), ids=str)
+def test_a_route_leads_to_its_function_and_asks_for_a_token(
+    route: tuple[str, str], expected: tuple[str, bool]
+) -> None:
+    function, needs_token = expected
+    operation = operations()[route]
+    integration = operation["x-amazon-apigateway-integration"]
+    assert f"${{{function}Function.Arn}}" in json.dumps(integration["uri"])
+    assert integration["payloadFormatVersion"] == "2.0"
+    tokens = [scheme for entry in operation.get("security", []) for scheme in entry]
+    assert tokens == (["StoreToken"] if needs_token else ["NONE"])
+
+
+def test_tokens_are_checked_against_the_issuer_and_audience_of_the_deployment() -> None:
+    schemes = properties("Api")["Body"]["components"]["securitySchemes"]
+    authorizer = schemes["StoreToken"]["x-amazon-apigateway-authorizer"]
+    assert authorizer["type"] == "jwt"
+    assert authorizer["identitySource"] == "$request.header.Authorization"
+    assert authorizer["jwtConfiguration"] == {
+        "issuer": {"Ref": "JwtIssuer"},
+        "audience": [{"Ref": "JwtAudience"}],
+    }
+
+
+def test_access_logs_hold_no_path_query_or_address() -> None:
+    (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
+    logged = stage["Properties"]["AccessLogSettings"]["Format"]
+    assert json.loads(logged)
+    for personal in ("path", "query", "sourceIp", "identity", "authorizer.claims", "Header"):
+        assert personal not in logged
+
+
+def test_browsers_may_call_the_api_from_the_console_only() -> None:
+    cors = properties("Api")["Body"]["x-amazon-apigateway-cors"]
+    assert cors["allowOrigins"] == [CONSOLE]
+    assert set(cors["allowHeaders"]) == {"authorization", "content-type", "idempotency-key"}
+
+
+# -- functions -------------------------------------------------------------------------------------
+
+
+def test_the_functions_run_on_arm_with_their_timeouts() -> None:
+    assert {name: f["Timeout"] for name, f in functions().items()} == TIMEOUTS
+    for function in functions().values():
+        assert function["Runtime"] == "python3.13"
+        assert function["Architectures"] == ["arm64"]
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+def test_a_functions_handler_exists(name: str) -> None:
+    module, _, handler = functions()[name]["Handler"].rpartition(".")
+    assert module == f"functions.{name.replace('-', '_')}.handler"
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    assert f"def {handler}(" in source
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+def test_a_function_gets_the_settings_it_uses_and_no_others(name: str) -> None:
+    variables = functions()[name]["Environment"]["Variables"]
+    assert set(variables) == COMMON | SETTINGS[name]
+    assert variables["POWERTOOLS_SERVICE_NAME"] == name.replace("-", "_")
+
+
+def test_the_revokers_spelled_out_arn_is_its_own() -> None:
+    arn = functions()["cancel-purchase"]["Environment"]["Variables"]["REVOKER_ARN"]["Fn::Sub"]
+    name = properties("PeriodEndRevokerFunction")["FunctionName"]["Fn::Sub"]
+    assert arn.endswith(f":function:{name}")
+
+
+def test_every_function_logs_to_a_group_that_forgets() -> None:
+    for function in functions().values():
+        group = properties(function["LoggingConfig"]["LogGroup"]["Ref"])
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert (
+            group["LogGroupName"]["Fn::Sub"] == f"/aws/lambda/{function['FunctionName']['Fn::Sub']}"
+        )
+
+
+# -- permissions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", PERMISSIONS)
+def test_a_function_may_do_exactly_what_it_needs(function: str) -> None:
+    granted: Permissions = {}
+    for statement in statements(f"{function}Role"):
+        assert statement["Effect"] == "Allow"
+        for resource in as_list(statement["Resource"]):
+            granted.setdefault(json.dumps(resource), set()).update(as_list(statement["Action"]))
+    assert granted == PERMISSIONS[function]
+
+
+def test_every_function_has_its_own_role_without_managed_policies() -> None:
+    roles = [f["Role"]["Fn::GetAtt"][0] for f in functions().values()]
+    assert len(set(roles)) == len(roles)
+    for role in of_type("AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role["Properties"]
+
+
+def test_no_policy_speaks_of_everything() -> None:
+    for name in of_type("AWS::IAM::Role"):
+        for statement in statements(name):
+            assert not any("*" in action for action in as_list(statement["Action"]))
+            assert "*" not in as_list(statement["Resource"])
+            assert "NotAction" not in statement
+            assert "NotResource" not in statement
+
+
+def test_the_schedules_role_may_only_invoke_the_revoker() -> None:
+    (statement,) = statements("ScheduleRole")
+    assert statement["Action"] == "lambda:InvokeFunction"
+    revoker = functions()["cancel-purchase"]["Environment"]["Variables"]["REVOKER_ARN"]
+    assert statement["Resource"] == revoker
+    (trust,) = properties("ScheduleRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {
+        "aws:SourceAccount": {"Ref": "AWS::AccountId"},
+        "aws:SourceArn": {"Fn::GetAtt": ["ScheduleGroup", "Arn"]},
+    }
+
+
+def test_the_schedules_role_can_be_passed_to_the_scheduler_only() -> None:
+    for function in PERMISSIONS:
+        for statement in statements(f"{function}Role"):
+            if "iam:PassRole" in as_list(statement["Action"]):
+                assert statement["Condition"] == {
+                    "StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}
+                }
+
+
+def test_only_the_gateway_and_the_bus_may_invoke_functions() -> None:
+    principals = {
+        permission["Properties"]["Principal"]
+        for permission in of_type("AWS::Lambda::Permission").values()
+    }
+    assert principals == {"apigateway.amazonaws.com", "events.amazonaws.com"}
+    for permission in of_type("AWS::Lambda::Permission").values():
+        assert "SourceArn" in permission["Properties"]
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_the_records_are_backed_up_and_cannot_be_deleted_by_mistake() -> None:
+    table = resources()["RecordsTable"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert table["Properties"]["DeletionProtectionEnabled"] is True
+    recovery = table["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_records_expire_and_are_found_by_what_is_due_and_by_reference() -> None:
+    table = properties("RecordsTable")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_ttl", "Enabled": True}
+    indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
+    assert {
+        name: [key["AttributeName"] for key in index["KeySchema"]]
+        for name, index in indexes.items()
+    } == {"due": ["due_shard", "due_at"], "by_ref": ["ref"]}
+    assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    assert indexes["by_ref"]["Projection"] == {
+        "ProjectionType": "INCLUDE",
+        "NonKeyAttributes": ["subscription"],
+    }
+
+
+def test_tables_and_queues_are_encrypted() -> None:
+    for table in of_type("AWS::DynamoDB::Table").values():
+        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+        assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
+    for queue in of_type("AWS::SQS::Queue").values():
+        assert queue["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_no_secret_is_written_in_the_template() -> None:
+    values = {
+        name: secret["Properties"].get("SecretString")
+        for name, secret in of_type("AWS::SecretsManager::Secret").items()
+    }
+    assert values == {
+        "StripeApiSecret": "{}",
+        "StripeWebhookSecret": '{"secrets": []}',
+        "TelegramSecret": '{"token": ""}',
+        "CursorSecret": None,
+    }
+    assert properties("CursorSecret")["GenerateSecretString"]["GenerateStringKey"] == "key"
+
+
+# -- what fails is kept ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "queue"),
+    [("PeriodEndRevoker", "RevokerFailures"), ("StoreEvents", "StoreEventsFailures")],
+)
+def test_an_event_that_keeps_failing_goes_to_a_queue(function: str, queue: str) -> None:
+    config = properties(f"{function}FunctionEventInvokeConfig")
+    assert config["MaximumRetryAttempts"] == 2
+    destination = config["DestinationConfig"]["OnFailure"]["Destination"]
+    assert destination == {"Fn::GetAtt": [queue, "Arn"]}
+
+
+def test_events_of_the_store_are_retried_and_kept_when_undeliverable() -> None:
+    (rule,) = of_type("AWS::Events::Rule").values()
+    assert rule["Properties"]["EventPattern"] == {
+        "source": ["grouptizer.store"],
+        "detail-type": [
+            "AccessCodeRedeemed",
+            "TelegramLinked",
+            "ProductChanged",
+            "CustomerProfileChanged",
+        ],
+    }
+    (target,) = rule["Properties"]["Targets"]
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] == 185
+    assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["StoreEventsUndelivered", "Arn"]}
+    (statement,) = properties("StoreEventsUndeliveredPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+
+
+def test_queues_keep_what_failed_for_two_weeks() -> None:
+    for queue in of_type("AWS::SQS::Queue").values():
+        assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 86400
+
+
+def test_the_sweep_runs_in_the_group_at_the_chosen_rate() -> None:
+    sweep = properties("SweepSchedule")
+    assert sweep["GroupName"] == {"Ref": "ScheduleGroup"}
+    assert sweep["Target"]["Input"] == "{}"
+    assert sweep["ScheduleExpression"] == {
+        "Fn::If": [
+            "SweepsEveryMinute",
+            "rate(1 minute)",
+            {"Fn::Sub": "rate(${SweepMinutes} minutes)"},
+        ]
+    }
