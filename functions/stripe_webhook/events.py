@@ -133,7 +133,7 @@ class Services:
     registry: Registry
     stripe: StripeGateway
     drive: Callable[[Key], None]
-    count: Callable[[str, int], None]
+    count: Callable[[str], None]
     clock: Clock = system_clock
 
     @property
@@ -300,7 +300,7 @@ class Context:
                 try:
                     products.fetch(self.tenant, product_id, self.event.livemode)
                 except StripeRefusal:
-                    self.services.count("ProductNotReadable", 1)
+                    self.services.count("ProductNotReadable")
         if not account.startswith("cus_"):
             return False
         item = stored.get((profile.pk, profile.sk))
@@ -315,7 +315,7 @@ class Context:
         except StripeMissing:
             return False
         except StripeRefusal:
-            self.services.count("CustomerNotReadable", 1)
+            self.services.count("CustomerNotReadable")
             return False
         if data["deleted"]:
             # All that Stripe still has is the id. Its events say who it was.
@@ -528,7 +528,7 @@ def _product_of_line_items(context: Context, key: Key) -> str | None:
     try:
         items = list(context.services.stripe.list_line_items(raw["id"], context.mode))
     except (StripeMissing, StripeRefusal):
-        context.services.count("LineItemsNotReadable", 1)
+        context.services.count("LineItemsNotReadable")
         return None
     return next(iter(of.products_sold(items)), None)
 
@@ -752,8 +752,8 @@ def _observe_product(context: Context, *, deleted: bool) -> None:
     foreign = context.services.products.observe(
         context.tenant, event.object["id"], seen, event.livemode
     )
-    if foreign:
-        context.services.count("ChatOfAnotherStore", foreign)
+    for _ in range(foreign):
+        context.services.count("ChatOfAnotherStore")
 
 
 # -- the connection to Stripe itself --------------------------------------------------------------
@@ -791,34 +791,26 @@ HANDLERS: Mapping[str, Row] = {
     "customer.created": Row(on_customer, 0, "who the customer is"),
     "customer.updated": Row(on_customer, 1, "a new name or address, default method, or balance"),
     "customer.deleted": Row(on_customer_deleted, 2, "the customer is gone; what was bought stays"),
+
     "customer.subscription.created": Row(on_subscription, 0, "a subscription was bought"),
-    "customer.subscription.updated": Row(
-        on_subscription, 1, "paid, renewed, failed, linked, to end"
-    ),
-    "customer.subscription.paused": Row(
-        on_subscription, 1, "a trial ended without a payment method"
-    ),
+    "customer.subscription.updated": Row(on_subscription, 1, "paid, renewed, failed, linked ..."),
+    "customer.subscription.paused": Row(on_subscription, 1, "a trial ended with nothing to pay by"),
     "customer.subscription.resumed": Row(on_subscription, 1, "and goes on with one"),
-    "customer.subscription.trial_will_end": Row(
-        on_subscription, 1, "three days before a trial ends"
-    ),
+    "customer.subscription.trial_will_end": Row(on_subscription, 1, "a trial ends in three days"),
     "customer.subscription.pending_update_applied": Row(on_subscription, 1, "a change was paid"),
     "customer.subscription.pending_update_expired": Row(on_subscription, 1, "or was not"),
-    "customer.subscription.deleted": Row(
-        on_subscription, 2, "it is over, now or at a period's end"
-    ),
+    "customer.subscription.deleted": Row(on_subscription, 2, "it is over, in whatever way"),
+
     "checkout.session.completed": Row(on_session_completed, 1, "a one-off purchase; may be unpaid"),
-    "checkout.session.async_payment_succeeded": Row(
-        on_session_paid_later, 2, "a bank debit came in"
-    ),
+    "checkout.session.async_payment_succeeded": Row(on_session_paid_later, 2, "a bank debit came"),
     "checkout.session.async_payment_failed": Row(on_session_failed_later, 2, "or did not"),
     "checkout.session.expired": Row(on_session_expired, 1, "abandoned after an attempt to pay"),
+
     "payment_intent.processing": Row(on_payment_intent, 0, "a purchase without a session, pending"),
-    "payment_intent.payment_failed": Row(
-        on_payment_intent, 1, "an attempt failed; more may follow"
-    ),
+    "payment_intent.payment_failed": Row(on_payment_intent, 1, "an attempt failed; more may come"),
     "payment_intent.succeeded": Row(on_payment_intent, 2, "it is paid"),
     "payment_intent.canceled": Row(on_payment_intent, 2, "it never will be"),
+
     "charge.pending": Row(on_charge, 0, "money on its way"),
     "charge.failed": Row(on_charge, 1, "an attempt to charge, in the list of transactions"),
     "charge.succeeded": Row(on_charge, 2, "money came in, or was authorised"),
@@ -826,24 +818,29 @@ HANDLERS: Mapping[str, Row] = {
     "charge.expired": Row(on_charge, 3, "or ran out"),
     "charge.updated": Row(on_charge, 4, "its metadata links a Telegram account, or another"),
     "charge.refunded": Row(on_charge, 4, "an authorisation was released"),
+
     "refund.created": Row(on_refund, 0, "money goes back"),
     "refund.updated": Row(on_refund, 1, "it has arrived, or was cancelled"),
     "refund.failed": Row(on_refund, 2, "it came back: it doesn't count"),
     "charge.refund.updated": Row(on_refund, 1, "the same, as older endpoints are told"),
+
     "charge.dispute.created": Row(on_dispute, 0, "a buyer's bank disputes a charge"),
     "charge.dispute.updated": Row(on_dispute, 1, "evidence was given"),
     "charge.dispute.funds_withdrawn": Row(on_dispute, 1, "the amount and a fee were taken"),
     "charge.dispute.funds_reinstated": Row(on_dispute, 1, "the amount came back"),
     "charge.dispute.closed": Row(on_dispute, 1, "won or lost"),
+
     "credit_note.created": Row(on_credit_note, 0, "an invoice was corrected in the buyer's favour"),
     "credit_note.updated": Row(on_credit_note, 1, "its memo changed"),
     "credit_note.voided": Row(on_credit_note, 2, "and taken back"),
+
     "invoice.finalized": Row(on_invoice, 0, "which subscription an invoice is for"),
     "invoice.payment_failed": Row(on_invoice, 1, "the same, where that was missed"),
     "invoice.paid": Row(on_invoice, 2, "the same, and in old shapes what paid it"),
     "invoice.voided": Row(on_invoice, 2, "it will not be paid"),
     "invoice.marked_uncollectible": Row(on_invoice, 2, "nor will this one"),
     "invoice_payment.paid": Row(on_invoice_payment, 1, "which invoice a payment paid"),
+
     "payment_method.attached": Row(on_payment_method, 0, "a payment method on file"),
     "payment_method.updated": Row(on_payment_method, 1, "a new expiry date"),
     "payment_method.automatically_updated": Row(on_payment_method, 1, "a new card from the bank"),
@@ -852,9 +849,11 @@ HANDLERS: Mapping[str, Row] = {
     "customer.source.updated": Row(on_source, 1, "a new expiry date"),
     "customer.source.expiring": Row(on_source, 1, "it expires this month"),
     "customer.source.deleted": Row(on_source_deleted, 2, "it was removed"),
+
     "product.created": Row(on_product, 0, "a name, and the chats it opens"),
     "product.updated": Row(on_product, 1, "another name, or other chats"),
     "product.deleted": Row(on_product_deleted, 2, "no longer sold; purchases of it go on"),
+
     "account.application.deauthorized": Row(on_deauthorized, 1, "a store disconnected its Stripe"),
     "account.application.authorized": Row(on_authorized, 1, "and connected it again"),
 }
