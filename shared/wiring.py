@@ -9,6 +9,8 @@ from functools import cache
 
 from shared.settings import Settings
 from shared.storage import aws
+from shared.storage.customer_index import CustomerIndex
+from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
 from shared.storage.records import Records
 from shared.storage.secrets import Secrets
@@ -39,6 +41,17 @@ def records() -> Records:
     return Records(records_table())
 
 
+@cache
+def customers() -> Customers:
+    """Reads for every function; ``reindex`` only where the function has the index table."""
+    return Customers(records_table(), index_table() if settings().has_index else None)
+
+
+@cache
+def customer_index() -> CustomerIndex:
+    return CustomerIndex(index_table(), records())
+
+
 def cursor_key() -> bytes:
     """The key page cursors are signed with.
 
@@ -59,6 +72,8 @@ def reset() -> None:
         records_table,
         index_table,
         records,
+        customers,
+        customer_index,
         aws.client,
     ):
         made.cache_clear()

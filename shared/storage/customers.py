@@ -1,0 +1,304 @@
+"""Customers: which accounts are one person, and their rows in the list.
+
+A customer's item (``CUSTOMER``) holds its accounts, the row the list shows and the *manifest*: the
+keys of every row it has in the index. One transaction writes the item, under its ``rev``, together
+with the rows that changed, so the list and the item never differ, whoever crashes or comes late.
+Only a customer with more rows than a transaction takes is written in several: then the item first
+says which rows there may be (``dirty``), and every later part checks that the item is still the
+one it said it in.
+
+Whether an account belongs to a customer is decided by what the account says *after* the customer's
+item was read. Whoever changes an account brings its customers up to date afterwards, so of two
+writers one either sees the other's result or is refused, and begins again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.domain.clock import Clock, system_clock
+from shared.domain.customer import Account, customer_id_of, identity, summarize
+from shared.domain.errors import TryAgainLater
+from shared.domain.search import Entry, entry_of, id_sort_key
+from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
+from shared.storage.records import MAX_CONFLICTS, Record, Records, dumps, profile_key
+from shared.tenant import Tenant
+
+IDS = "I"
+# DynamoDB takes 100 actions in a transaction; one is the customer's item.
+ROWS_PER_TRANSACTION = 99
+
+RowKey = tuple[str, str]
+"""A row of the index: its list and its sort key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerEntry:
+    """A customer as it is filed.
+
+    Attributes:
+        row: the list's row, as the API answers it.
+        accounts: the billing accounts that are this customer, sorted.
+    """
+
+    customer_id: str
+    row: Mapping[str, Any]
+    accounts: tuple[str, ...]
+
+
+class _Moved(Exception):
+    """Somebody else wrote what this was based on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A customer's item.
+
+    Attributes:
+        digest: of what the rows hold besides the row itself.
+        manifests: key sets; several while ``dirty``.
+    """
+
+    rev: int = 0
+    accounts: tuple[str, ...] = ()
+    row: str | None = None
+    digest: str | None = None
+    manifests: tuple[Mapping[str, Any], ...] = ()
+    dirty: bool = False
+
+    @property
+    def keys(self) -> frozenset[RowKey]:
+        return frozenset(key for manifest in self.manifests for key in _keys(manifest))
+
+
+class Customers:
+    """The customers of all stores.
+
+    Args:
+        index_table: ``None`` in a function that only reads.
+    """
+
+    def __init__(
+        self, records_table: Table, index_table: Table | None = None, clock: Clock = system_clock
+    ) -> None:
+        self._table = records_table
+        self._index = index_table
+        self._records = Records(records_table, clock)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def get(self, tenant: Tenant, customer_id: str) -> CustomerEntry | None:
+        """A customer of this store; ``None`` where there is nobody to show."""
+        stored = self._stored(tenant, customer_id)
+        if stored.row is None:
+            return None
+        return CustomerEntry(customer_id, json.loads(stored.row), stored.accounts)
+
+    def of_account(self, tenant: Tenant, account: str) -> CustomerEntry | None:
+        """The customer an account is filed under."""
+        profile = self._records.get(profile_key(tenant, account))
+        customer_id = None if profile is None else profile.own.get("customer_id")
+        return None if customer_id is None else self.get(tenant, customer_id)
+
+    def _stored(self, tenant: Tenant, customer_id: str) -> _Stored:
+        item = self._table.get(tenant.customer_pk(customer_id), "CUSTOMER")
+        if item is None:
+            return _Stored()
+        return _Stored(
+            rev=item["rev"],
+            accounts=tuple(json.loads(item["accounts"])),
+            row=item.get("row"),
+            digest=item.get("digest"),
+            manifests=tuple(json.loads(item["manifests"])),
+            dirty=bool(item.get("dirty")),
+        )
+
+    # -- bringing the list up to date -------------------------------------------------------------
+
+    def reindex(
+        self, tenant: Tenant, account: str, *, was: str | None = None, rewrite: bool = False
+    ) -> None:
+        """Bring the list up to date for the customer an account belongs to.
+
+        Does nothing but reads where the list shows everything already.
+
+        Args:
+            was: a customer the account was filed under, where its profile doesn't tell any more.
+            rewrite: write every row, also those that should be there.
+
+        Raises:
+            TryAgainLater: other writers got in the way too often.
+        """
+        for attempt in range(MAX_CONFLICTS):
+            try:
+                self._reindex(tenant, account, was, rewrite)
+            except (ConditionFailed, Contention, _Moved):
+                # Jitter of a retry, not a secret.
+                time.sleep(min(0.005 * 2**attempt, 0.3) * random.random())  # noqa: S311
+            else:
+                return
+        raise TryAgainLater("too many writers of one customer")
+
+    def _reindex(self, tenant: Tenant, account: str, was: str | None, rewrite: bool) -> None:
+        customer_id, filed_under = self._whose(
+            tenant, account, self._records.account(tenant, account, "PROFILE")
+        )
+        # Into the new one first: a customer is for a moment in two places, but never in none.
+        records = self._bring_up_to_date(tenant, customer_id, account, rewrite)
+        if self._whose(tenant, account, records) != (customer_id, filed_under):
+            raise _Moved
+        for earlier in {filed_under, was} - {None, customer_id}:
+            self._bring_up_to_date(tenant, str(earlier), account, rewrite)
+        profile = next((record for record in records if record.key.kind == "PROFILE"), None)
+        if records and filed_under != customer_id:
+            key = profile_key(tenant, account)
+            self._records.file(profile or Record(key), customer_id)
+        elif profile is not None:
+            self._records.indexed(profile)
+        for record in records:
+            if record.key.kind != "PROFILE":
+                self._records.indexed(record)
+
+    def _whose(
+        self, tenant: Tenant, account: str, records: Iterable[Record]
+    ) -> tuple[str, str | None]:
+        """Which customer the account is, and which one it is filed under."""
+        profile = next((record for record in records if record.key.kind == "PROFILE"), None)
+        sources = {} if profile is None else profile.sources
+        filed_under = None if profile is None else profile.own.get("customer_id")
+        return customer_id_of(tenant.store_id, identity(account, sources)), filed_under
+
+    def _bring_up_to_date(
+        self, tenant: Tenant, customer_id: str, account: str, rewrite: bool
+    ) -> list[Record]:
+        """Write a customer's item and rows, where they differ; the account's records."""
+        stored = self._stored(tenant, customer_id)
+        found = {
+            name: self._records.account(tenant, name, "PROFILE")
+            for name in sorted({*stored.accounts, account})
+        }
+        members = {
+            name: _account(name, records)
+            for name, records in found.items()
+            if self._whose(tenant, name, records)[0] == customer_id and _holds_anything(records)
+        }
+        row = summarize(customer_id, members.values())
+        entry = None if row is None else entry_of(row)
+        if not members and not stored.rev:
+            return found[account]
+        after = replace(
+            stored,
+            accounts=tuple(members),
+            row=None if entry is None else entry.row,
+            digest=None if entry is None else _digest(entry),
+            manifests=() if entry is None else (_manifest(entry),),
+            dirty=False,
+        )
+        if after != stored or rewrite:
+            self._write(tenant, customer_id, stored, after, entry=entry, rewrite=rewrite)
+        return found[account]
+
+    def _write(
+        self,
+        tenant: Tenant,
+        customer_id: str,
+        before: _Stored,
+        after: _Stored,
+        *,
+        entry: Entry | None,
+        rewrite: bool,
+    ) -> None:
+        index = self._index
+        if index is None:
+            raise RuntimeError("this function was given no index table")
+        same = (before.row, before.digest) == (after.row, after.digest)
+        known = before.keys if same and not (before.dirty or rewrite) else frozenset()
+        rows = [
+            index.put_action(item)
+            for key, item in ({} if entry is None else _rows(tenant, entry)).items()
+            if key not in known
+        ]
+        rows += [
+            index.delete_action(tenant.index_pk(key[0]), key[1])
+            for key in sorted(before.keys - after.keys)
+        ]
+        if len(rows) <= ROWS_PER_TRANSACTION:
+            self._table.transact([self._item_action(tenant, customer_id, before, after), *rows])
+            return
+        announced = replace(after, manifests=(*before.manifests, *after.manifests), dirty=True)
+        self._table.transact([self._item_action(tenant, customer_id, before, announced)])
+        announced = replace(announced, rev=before.rev + 1)
+        check = self._table.check_action(
+            tenant.customer_pk(customer_id), "CUSTOMER", "rev = :rev", rev=announced.rev
+        )
+        while len(rows) > ROWS_PER_TRANSACTION:
+            part, rows = rows[:ROWS_PER_TRANSACTION], rows[ROWS_PER_TRANSACTION:]
+            self._table.transact([check, *part])
+        self._table.transact([self._item_action(tenant, customer_id, announced, after), *rows])
+
+    def _item_action(
+        self, tenant: Tenant, customer_id: str, before: _Stored, after: _Stored
+    ) -> Item:
+        """The customer's item, if nobody wrote it since. It is never deleted, so that ``rev``
+        never begins again; where nobody is left, it holds nothing of anybody."""
+        item: Item = {
+            "pk": tenant.customer_pk(customer_id),
+            "sk": "CUSTOMER",
+            "rev": before.rev + 1,
+            "accounts": dumps(after.accounts),
+            "row": after.row,
+            "digest": after.digest,
+            "manifests": dumps(after.manifests),
+            "dirty": 1 if after.dirty else None,
+        }
+        if before.rev:
+            return self._table.put_action(item, "rev = :rev", rev=before.rev)
+        return self._table.put_action(item, "attribute_not_exists(pk)")
+
+
+def _account(name: str, records: Iterable[Record]) -> Account:
+    sources = next((r.sources for r in records if r.key.kind == "PROFILE"), {})
+    return Account(name, sources, tuple(r.purchase for r in records if r.key.kind == "PURCHASE"))
+
+
+def _holds_anything(records: Iterable[Record]) -> bool:
+    """Whether an account says anything; a guest's that became a customer's is left empty."""
+    return any(record.sources for record in records)
+
+
+def _manifest(entry: Entry) -> dict[str, Any]:
+    return {"sk": entry.sort_key, "lists": list(entry.lists), "ids": list(entry.id_keys)}
+
+
+def _keys(manifest: Mapping[str, Any]) -> Iterable[RowKey]:
+    customer_id = manifest["sk"].split("#", 1)[1]
+    yield from ((name, manifest["sk"]) for name in manifest["lists"])
+    yield from ((IDS, id_sort_key(key, customer_id)) for key in manifest["ids"])
+
+
+def _digest(entry: Entry) -> str:
+    """Of what a row holds besides the row the list shows."""
+    text = dumps([entry.text, entry.ids, entry.facets])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _rows(tenant: Tenant, entry: Entry) -> dict[RowKey, Item]:
+    """Every row of a customer in the index.
+
+    ``j`` is the row the list shows, ``t``, ``i`` and ``f`` are what conditions look at; a row of
+    the list of ids has its place in all other lists as ``s``.
+    """
+    content = {"j": entry.row, "t": entry.text, "i": entry.ids, "f": entry.facets}
+    rows = {}
+    for name, sk in _keys(_manifest(entry)):
+        item: Item = {"pk": tenant.index_pk(name), "sk": sk, **content}
+        if name == IDS:
+            item["s"] = entry.sort_key
+        rows[name, sk] = item
+    return rows
