@@ -1,0 +1,51 @@
+"""``GET /v1/customers``, ``GET /v1/products`` and ``GET /v1/openapi.json``."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+
+import shared.http
+from functions.list_customers import list as listing
+from shared.http.app import json_response, make_app, query_params, respond, tenant_of
+from shared.observability import logger
+from shared.tenant import Tenant
+from shared.wiring import cursor_key, customer_index, records, settings
+
+app = make_app()
+
+
+@cache
+def _openapi() -> str:
+    return (Path(shared.http.__path__[0]) / "openapi.json").read_text(encoding="utf-8")
+
+
+def _request(allowed: frozenset[str]) -> tuple[Tenant, dict[str, list[str]]]:
+    event = app.current_event.raw_event
+    return tenant_of(event, settings().store_claim), query_params(event, allowed)
+
+
+@app.get("/v1/customers")
+def list_customers() -> Response[str]:
+    tenant, params = _request(listing.PARAMETERS)
+    text, page = listing.list_customers(customer_index(), tenant, params, cursor_key())
+    logger.info("listed", rows=len(page.rows), evaluated=page.evaluated, calls=page.calls)
+    return json_response(text)
+
+
+@app.get("/v1/products")
+def list_products() -> Response[str]:
+    tenant, _ = _request(frozenset())
+    return json_response(listing.list_products(records(), tenant))
+
+
+@app.get("/v1/openapi.json")
+def get_openapi() -> Response[str]:
+    return json_response(_openapi())
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return respond(app, event, context)
