@@ -247,26 +247,25 @@ class Context:
         stopped before what follows here.
         """
         looked_at = [outcome for outcome in outcomes if outcome.record is not None]
+        purchases = [o for o in looked_at if o.record and o.record.key.kind == "PURCHASE"]
         guests = self.services.guests
         if is_guest(account):
             customer = guests.moved_to(self.tenant, account)
             if customer is not None:
                 self._adopt(account, customer)
                 return
-        elif looked_at:
-            for guest in self._guests_of(looked_at):
-                if guests.belongs_to(self.tenant, guest, account) == account:
-                    self._adopt(guest, account)
-        purchases = [o for o in looked_at if o.record and o.record.key.kind == "PURCHASE"]
+        for guest in self._guests_of(purchases) if not is_guest(account) else ():
+            if guests.belongs_to(self.tenant, guest, account) == account:
+                self._adopt(guest, account)
         news = self._complete(account, purchases) if purchases else False
         if news or any(map(_is_pending, looked_at)):
             self.services.customers.reindex(self.tenant, account)
         for outcome in purchases:
             self._drive(outcome)
 
-    def _guests_of(self, outcomes: Iterable[Outcome]) -> list[str]:
+    def _guests_of(self, purchases: Iterable[Outcome]) -> list[str]:
         """The guests that the payments of these purchases may have been kept under."""
-        ids = [o.record.key.sk.split("#", 1)[1] for o in outcomes if o.record is not None]
+        ids = [o.record.key.sk.split("#", 1)[1] for o in purchases if o.record is not None]
         return [f"guest:{id_}" for id_ in ids if id_.startswith(("pi_", "cs_", "ch_"))]
 
     def _adopt(self, guest: str, account: str) -> None:

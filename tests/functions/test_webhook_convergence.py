@@ -1,0 +1,283 @@
+"""Any order, any duplication of the same events, any crash: the same records in the end."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from functions.stripe_webhook.events import HANDLERS
+from local.stripe_standin import StripeAccount, StripeStandin
+from local.stripe_standin.history import history
+from shared.domain.errors import TryAgainLater
+from tests.functions.webhook_world import Crash, CrashingClient, World, shapes_mixed
+
+START = 1_790_000_000
+Event = dict[str, Any]
+CHATS = [-1001111111111]
+
+
+def handled(standin: StripeStandin, *types: str) -> list[Event]:
+    """The events that are handled, or those of these types, as they happened."""
+    return [e for e in standin.events() if e["type"] in (types or HANDLERS)]
+
+
+def subscription_in_one_second(shop: StripeAccount) -> list[Event]:
+    product = shop.create_product(name="Signals", telegram_chat_ids=CHATS)
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    bought = shop.subscribe(
+        customer=customer["id"], product=product["id"], telegram_user_id=700001, checkout=False
+    )
+    shop.portal_cancel(bought["id"])
+    shop.portal_uncancel(bought["id"])
+    return handled(
+        shop.host,
+        "customer.created",
+        "product.created",
+        "customer.subscription.created",
+        "customer.subscription.updated",
+    )
+
+
+def one_off_refunded_in_part(shop: StripeAccount) -> list[Event]:
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    session = shop.buy_one_off(customer=customer["id"], telegram_user_id=700001)
+    shop.refund(session["id"], amount=500)
+    return handled(
+        shop.host,
+        "customer.created",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "checkout.session.completed",
+        "refund.created",
+        "charge.refunded",
+    )
+
+
+def guest_whose_refund_failed(shop: StripeAccount) -> list[Event]:
+    session = shop.guest_checkout(name="Guest", email="guest@example.com", telegram_user_id=700001)
+    refund = shop.refund(session["id"], status="pending")
+    shop.finish_refund(refund["id"], status="failed")
+    return handled(
+        shop.host,
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "checkout.session.completed",
+        "refund.created",
+        "charge.refunded",
+        "refund.failed",
+    )
+
+
+def guest_who_became_a_customer(shop: StripeAccount) -> list[Event]:
+    """The charge and its refund know of no customer, the session does."""
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    session = shop.buy_one_off(customer=customer["id"], telegram_user_id=700001)
+    shop.link_telegram(session["payment_intent"], 700002)
+    shop.refund(session["id"], amount=500)
+    events = handled(
+        shop.host,
+        "customer.created",
+        "charge.succeeded",
+        "charge.updated",
+        "payment_intent.succeeded",
+        "checkout.session.completed",
+        "refund.created",
+    )
+    for event in events:
+        if event["data"]["object"]["object"] in ("charge", "payment_intent"):
+            event["data"]["object"]["customer"] = None
+    return events
+
+
+def dispute_won(shop: StripeAccount) -> list[Event]:
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    session = shop.buy_one_off(customer=customer["id"])
+    dispute = shop.dispute(session["id"])
+    shop.close_dispute(dispute["id"], won=True)
+    return handled(
+        shop.host,
+        "customer.created",
+        "charge.succeeded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.closed",
+        "charge.dispute.funds_reinstated",
+    )
+
+
+def renewal_in_both_shapes(shop: StripeAccount) -> list[Event]:
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    shop.subscribe(customer=customer["id"], telegram_user_id=700001, checkout=False)
+    found = handled(
+        shop.host,
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "charge.succeeded",
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice_payment.paid",
+    )
+    return shapes_mixed(shop.host, [event["id"] for event in found])
+
+
+def subscription_deleted_in_its_second(shop: StripeAccount) -> list[Event]:
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    bought = shop.subscribe(customer=customer["id"], telegram_user_id=700001, checkout=True)
+    shop.link_telegram(bought["id"], 700002)
+    shop.cancel_subscription(bought["id"])
+    return handled(
+        shop.host,
+        "customer.created",
+        "checkout.session.completed",
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.deleted",
+    )
+
+
+HISTORIES: list[Callable[[StripeAccount], list[Event]]] = [
+    subscription_in_one_second,
+    one_off_refunded_in_part,
+    guest_whose_refund_failed,
+    guest_who_became_a_customer,
+    dispute_won,
+    renewal_in_both_shapes,
+    subscription_deleted_in_its_second,
+]
+
+
+def permutations(world: World, events: list[Event]) -> Iterator[tuple[list[str], World]]:
+    """Every order of the events, each applied: common beginnings are applied once."""
+    if not events:
+        yield [], world
+    for number, event in enumerate(events):
+        after = world.copy()
+        assert after.receive(event) == "applied"
+        for order, end in permutations(after, [*events[:number], *events[number + 1 :]]):
+            yield [event["type"], *order], end
+
+
+@pytest.mark.parametrize("scenario", HISTORIES, ids=lambda scenario: scenario.__name__)
+def test_every_order_of_six_events_ends_in_the_same_records(
+    scenario: Callable[[StripeAccount], list[Event]],
+) -> None:
+    standin = StripeStandin(now=START)
+    events = scenario(standin.live)
+    assert len(events) == 6
+    expected = World(standin).receive_all(events)
+    count = 0
+    for order, world in permutations(World(standin), events):
+        count += 1
+        if world.digest() != expected.digest():
+            assert world.state() == expected.state(), order
+        assert world.unlinked() == []
+        assert world.marked() == []
+    assert count == 720
+
+
+@pytest.fixture(scope="module", params=[0, 600], ids=["in one second", "over hours"])
+def forty(request: pytest.FixtureRequest) -> tuple[StripeStandin, list[Event], World]:
+    standin = StripeStandin(now=START)
+    events = history(standin.live, events=46, seconds_between=request.param)
+    events = [event for event in events if event["type"] in HANDLERS]
+    return standin, events, World(standin).receive_all(events)
+
+
+def test_an_ordered_history_never_asks_stripe(
+    forty: tuple[StripeStandin, list[Event], World],
+) -> None:
+    assert forty[2].stripe.asked == []
+
+
+def test_a_history_delivered_twice_changes_nothing(
+    forty: tuple[StripeStandin, list[Event], World],
+) -> None:
+    _, events, expected = forty
+    again = expected.copy().receive_all(events)
+    assert again.state() == expected.state()
+    assert again.stripe.asked == []
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_shuffle_of_forty_events_with_duplicates_ends_in_the_same_records(
+    forty: tuple[StripeStandin, list[Event], World], data: st.DataObject
+) -> None:
+    standin, events, expected = forty
+    duplicates = data.draw(st.lists(st.sampled_from(events), max_size=10))
+    order = data.draw(st.permutations([*events, *duplicates]))
+    world = World(standin).receive_all(order)
+    if world.digest() != expected.digest():
+        assert world.state() == expected.state()
+    assert world.unlinked() == []
+    assert world.marked() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_events_delivered_in_parallel_end_in_the_same_records(
+    forty: tuple[StripeStandin, list[Event], World], seed: int
+) -> None:
+    standin, events, expected = forty
+    todo = [*events, *random.Random(seed).sample(events, 10)]
+    random.Random(seed).shuffle(todo)
+    world, failures = World(standin), []
+
+    def deliver() -> None:
+        while True:
+            try:
+                event = todo.pop()
+            except IndexError:
+                return
+            for _ in range(20):
+                try:
+                    world.receive(event)
+                    break
+                except TryAgainLater:
+                    continue  # Stripe sends it again
+            else:
+                failures.append(event["type"])
+
+    threads = [threading.Thread(target=deliver) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert world.state() == expected.state()
+    assert world.unlinked() == []
+
+
+@pytest.mark.parametrize("scenario", HISTORIES, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_a_crash_after_any_write_loses_nothing(
+    scenario: Callable[[StripeAccount], list[Event]], seed: int | None
+) -> None:
+    standin = StripeStandin(now=START)
+    events = scenario(standin.live)
+    expected = World(standin).receive_all(events)
+    if seed is not None:
+        random.Random(seed).shuffle(events)
+    at = 0
+    while True:
+        at += 1
+        world = World(standin, wrap=CrashingClient)
+        world.client.at = at
+        for event in events:
+            try:
+                world.receive(event)
+            except Crash:
+                assert world.receive(event) == "applied"
+        if world.client.writes < at:
+            break
+        assert world.state() == expected.state(), f"after write {at}"
+        assert world.unlinked() == []
+        assert world.marked() == []
+    assert at > 10

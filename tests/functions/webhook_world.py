@@ -1,0 +1,238 @@
+"""Stripe's events applied to tables in memory, with Stripe's stand-in in the same process.
+
+The webhook's own code from the signed bytes on; only the driver is a fake that notes what it was
+asked to drive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import stripe
+
+from functions.stripe_webhook.events import Services
+from functions.stripe_webhook.receive import Receiver
+from local.stripe_standin import NEWEST, OLDEST, StripeStandin
+from local.stripe_standin.api import ApiRequest, handle
+from shared.integrations.stripe_gateway import Raw, StripeGateway, _failure
+from shared.storage.chats import Chats
+from shared.storage.customers import Customers
+from shared.storage.dynamo import Table, unmarshal
+from shared.storage.parked import Parked
+from shared.storage.products import Products
+from shared.storage.records import Key, Records, from_item
+from shared.storage.registry import Registry
+from shared.tenant import Tenant
+from tests.dynamo import table_definition
+from tests.faults.memory_dynamo import MemoryDynamo
+
+STORE = Tenant("demo")
+SECRET = "whsec_local"
+KEYS = {"live": "sk_live_local", "test": "sk_test_local"}
+# Bookkeeping: what arrived when and how often. What is known must not depend on it.
+_BOOKKEEPING = ("v_", "m_", "x_", "rev", "written_at", "lease_", "parked_at", "dirty")
+
+
+class InProcessGateway(StripeGateway):
+    """The gateway with the stand-in behind its wire, without a socket.
+
+    Attributes:
+        asked: (method, path) of every request.
+    """
+
+    def __init__(self, standin: StripeStandin) -> None:
+        super().__init__(lambda: KEYS, "http://stand-in")
+        self.standin = standin
+        self.asked: list[tuple[str, str]] = []
+
+    def _send(
+        self,
+        key: str,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        options: Mapping[str, str],
+    ) -> Raw:
+        self.asked.append((method, path))
+        headers = {"Authorization": f"Bearer {key}"}
+        if "stripe_account" in options:
+            headers["Stripe-Account"] = options["stripe_account"]
+        pairs = [(name, str(value)) for name, value in (params or {}).items()]
+        answer = handle(self.standin, ApiRequest(method.upper(), path, pairs, headers))
+        body: Raw = json.loads(answer.body)
+        if answer.status >= 300:
+            message = body["error"].get("message")
+            raise _failure(
+                stripe.StripeError(
+                    message, answer.body, answer.status, body, code=body["error"].get("code")
+                )
+            )
+        return body
+
+
+class World:
+    """Tables, the receiver before them, and what came of it.
+
+    Attributes:
+        driven: keys of purchases the driver was given.
+        counted: names of metrics.
+    """
+
+    def __init__(
+        self,
+        standin: StripeStandin,
+        client: Any = None,
+        wrap: Callable[[Any], Any] = lambda client: client,
+    ) -> None:
+        self.standin = standin
+        if client is None:
+            client = MemoryDynamo()
+            client.create_table("records", **table_definition("RecordsTable"))
+            client.create_table("index", **table_definition("CustomerIndexTable"))
+        self.memory = client
+        self.client = wrap(client)
+        self.driven: list[Key] = []
+        self.counted: list[str] = []
+        self.table = Table(self.client, "records")
+        self.records = Records(self.table)
+        self.customers = Customers(self.table, Table(self.client, "index"))
+        self.stripe = InProcessGateway(standin)
+        self.registry = Registry(self.table, STORE.store_id)
+        self.parked = Parked(self.table)
+        self.products = Products(self.records, Chats(self.table), self.registry, self.stripe)
+        self.services = Services(
+            records=self.records,
+            customers=self.customers,
+            products=self.products,
+            registry=self.registry,
+            stripe=self.stripe,
+            drive=self.driven.append,
+            count=self.counted.append,
+        )
+        self.receiver = Receiver(lambda _: [SECRET], self.services, self.parked)
+
+    def copy(self) -> World:
+        """Another world with the same tables, and the same Stripe."""
+        return World(self.standin, self.memory.copy())
+
+    def receive(self, event: Mapping[str, Any]) -> str:
+        body = json.dumps(event).encode()
+        return self.receiver.receive(body, signed(body))
+
+    def receive_all(self, events: Iterable[Mapping[str, Any]]) -> World:
+        for event in events:
+            assert self.receive(event) == "applied", event["type"]
+        return self
+
+    def state(self) -> dict[str, Any]:
+        """What is known, without how it came to be known."""
+        state: dict[str, Any] = {}
+        for name, table in self.memory._tables.items():
+            for pk, partition in table.items.items():
+                for sk, item in partition.items():
+                    told = {
+                        attribute: next(iter(value.values()))
+                        for attribute, value in item.items()
+                        if not attribute.startswith(_BOOKKEEPING)
+                    }
+                    if isinstance(told.get("seen"), (list, set, frozenset)):
+                        told["seen"] = sorted(told["seen"])
+                    if sk == "CUSTOMER" and "row" not in told:
+                        continue  # a customer that nobody is any more
+                    if "#TELEGRAM#" in pk:
+                        continue  # of whom was linked once: see unlinked()
+                    state[f"{name} {pk} {sk}"] = told
+        return state
+
+    def digest(self) -> str:
+        text = json.dumps(self.state(), sort_keys=True, default=sorted)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def sources(self, sk_prefix: str) -> dict[str, dict[str, Any]]:
+        """The sources of records, by sort key."""
+        found: dict[str, dict[str, Any]] = {}
+        for partition in self.memory._tables["records"].items.values():
+            for sk, item in partition.items():
+                if sk.startswith(sk_prefix):
+                    found[sk] = {
+                        attribute[2:]: json.loads(value["S"])
+                        for attribute, value in item.items()
+                        if attribute.startswith("s_")
+                    }
+        return found
+
+    def unlinked(self) -> list[str]:
+        """Live purchases that a removal of their Telegram user would overlook."""
+        missing = []
+        for partition in self.memory._tables["records"].items.values():
+            for sk, item in partition.items():
+                if not sk.startswith("PURCHASE#"):
+                    continue
+                record = from_item(unmarshal(item))
+                user = record.purchase.telegram_user_id
+                if user is None or not record.purchase.is_live:
+                    continue
+                link = self.table.get(STORE.telegram_user_pk(user), f"LINK#{sk}")
+                if link is None or link["account"] != record.key.pk:
+                    missing.append(f"{record.key.pk} {sk}")
+        return missing
+
+    def marked(self) -> list[str]:
+        """Records the customer list doesn't show yet."""
+        return [
+            f"{pk} {sk}"
+            for pk, partition in self.memory._tables["records"].items.items()
+            for sk, item in partition.items()
+            if "reindex_at" in item
+        ]
+
+
+def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
+    header: str = stripe.WebhookSignature.generate_signature_header(
+        body.decode(), secret, int(time.time() if at is None else at)
+    )
+    return header
+
+
+def shapes_mixed(standin: StripeStandin, ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Events in turn in the newest and the oldest shape: an endpoint without a version."""
+    stored = [standin.event(id_) for id_ in ids]
+    return [
+        standin.render(event, (NEWEST, OLDEST)[number % 2])
+        for number, event in enumerate(stored)
+        if event is not None
+    ]
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class CrashingClient:
+    """A client whose process dies right after its ``at``-th write."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self.at: int | None = None
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if not name.startswith(("put", "update", "delete", "transact", "batch_write")):
+            return operation
+
+        def call(**request: Any) -> Any:
+            answer = operation(**request)
+            with self._lock:
+                self.writes += 1
+                if self.writes == self.at:
+                    raise Crash
+            return answer
+
+        return call
