@@ -95,3 +95,9 @@ def driver(*, interactive: bool) -> Driver:
             role_arn=settings().schedule_role_arn,
         ),
     )
+
+
+def reset() -> None:
+    """Forget everything made so far (tests)."""
+    for made in (registry, stripe_gateway, chats, products, driver):
+        made.cache_clear()

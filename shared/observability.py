@@ -14,6 +14,12 @@ logger = Logger(log_uncaught_exceptions=False)
 metrics = Metrics()
 
 
+def flush_metrics() -> None:
+    """Write the metrics of an invocation, where there are any."""
+    if metrics.metric_set:
+        metrics.flush_metrics()
+
+
 def log_failure(message: str, error: BaseException, **fields: Any) -> None:
     """An unexpected error: its type and where it happened, without its text.
 

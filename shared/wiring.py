@@ -74,6 +74,5 @@ def reset() -> None:
         records,
         customers,
         customer_index,
-        aws.client,
     ):
         made.cache_clear()

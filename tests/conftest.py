@@ -1,3 +1,9 @@
 """Fixtures of all tests."""
 
-pytest_plugins = ["tests.dynamo"]
+import os
+
+# Read when the functions are imported, as Lambda has it before they are.
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Customers")
+
+pytest_plugins = ["tests.dynamo", "tests.functions.shop"]

@@ -15,7 +15,7 @@ from functions.cancel_purchase.replay import Answer, once
 from functions.cancel_purchase.requests import cancel_request, idempotency_key, no_body
 from shared.assembly import driver
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
-from shared.observability import logger, metrics
+from shared.observability import flush_metrics, logger, metrics
 from shared.reader import Reader
 from shared.tenant import Tenant, account_of
 from shared.wiring import customers, records, records_table, settings
@@ -106,6 +106,8 @@ def _answer(
     return json_response(made["body"], made["status"])
 
 
-@metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return respond(app, event, context)
+    try:
+        return respond(app, event, context)
+    finally:
+        flush_metrics()

@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.period_end_revoker.revoke import Revoker, Swept
 from shared.assembly import driver
-from shared.observability import logger, metrics
+from shared.observability import flush_metrics, logger, metrics
 from shared.storage.records import purchase_key
 from shared.tenant import Tenant
 
@@ -24,9 +24,15 @@ def revoker() -> Revoker:
     return Revoker(driver(interactive=False))
 
 
-@metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Drive one purchase (``{"store", "account", "purchase_id"}``) or all that is due (``{}``)."""
+    try:
+        return _handle(event, context)
+    finally:
+        flush_metrics()
+
+
+def _handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     if "purchase_id" not in event:
         swept = revoker().sweep(deadline=deadline)

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
-system_clock: Clock = time.time
+
+def system_clock() -> float:
+    """The time now."""
+    return time.time()
 
 
 def iso(at: float | None) -> str | None:

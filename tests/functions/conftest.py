@@ -13,7 +13,7 @@ import pytest
 
 from shared import wiring
 from shared.observability import logger
-from shared.storage.secrets import Secrets
+from shared.storage import aws
 from tests.dynamo import Tables
 
 SECRET_ARNS: dict[str, dict[str, Any]] = {
@@ -72,11 +72,9 @@ def wired(
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+    clients = {"dynamodb": tables.client, "secretsmanager": secrets_manager}
+    monkeypatch.setattr(aws, "client", clients.__getitem__)
     wiring.reset()
-    made = Secrets(secrets_manager)
-    monkeypatch.setattr(wiring, "secrets", lambda: made)
-    monkeypatch.setattr(wiring, "records_table", lambda: tables.records)
-    monkeypatch.setattr(wiring, "index_table", lambda: tables.index)
     yield tables
     monkeypatch.undo()
     wiring.reset()

@@ -1,0 +1,518 @@
+"""Cancelling, from the request to what Stripe and Telegram were asked."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import pytest
+
+from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
+
+PHRASE = "CANCEL PURCHASE"
+
+
+@pytest.fixture
+def product(shop: Shop) -> str:
+    return str(shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"])
+
+
+@pytest.fixture
+def subscription(shop: Shop, product: str) -> str:
+    """A live subscription of a linked buyer."""
+    made = shop.stripe.live.subscribe(product=product, telegram_user_id=USER)
+    shop.deliver()
+    shop.telegram.bot_api.join(CHAT, USER)
+    return str(made["id"])
+
+
+def statuses(shop: Shop) -> tuple[str, str]:
+    purchase = shop.purchase()
+    return purchase["status"], purchase["access"]["state"]
+
+
+def test_a_live_subscription_is_shown_as_granted(shop: Shop, subscription: str) -> None:
+    purchase = shop.purchase()
+    assert purchase["purchase_id"] == subscription
+    assert (purchase["status"], purchase["kind"]) == ("active", "subscription")
+    assert purchase["access"] == {
+        "state": "granted",
+        "telegram_user_id": str(USER),
+        "chats": [
+            {"chat_id": str(CHAT), "state": "granted", "detail": None, "next_attempt_at": None}
+        ],
+    }
+    assert purchase["cancel_options"] == ["immediately", "period_end"]
+
+
+def test_immediately_ends_the_charges_and_takes_the_buyer_out(
+    shop: Shop, subscription: str
+) -> None:
+    status, answer = shop.cancel()
+    assert (status, answer["changed"]) == (200, True)
+    purchase = answer["purchase"]
+    assert (purchase["status"], purchase["end_reason"]) == ("cancelled", "cancelled_by_owner")
+    assert purchase["access"]["state"] == "revoked"
+    assert purchase["cancel_options"] == []
+    assert shop.stripe.live.get("subscription", subscription)["status"] == "canceled"
+    assert shop.kicks() == [(CHAT, USER)]
+    assert shop.telegram.bot_api.status_of(CHAT, USER) == "left"
+    assert answer["purchase"] == shop.purchase()
+
+
+def test_the_event_of_our_own_cancel_changes_nothing(shop: Shop, subscription: str) -> None:
+    shop.cancel()
+    before = shop.customer()
+    shop.deliver()
+    assert shop.customer() == before
+    assert shop.kicks() == [(CHAT, USER)]
+
+
+def test_cancelling_never_refunds(shop: Shop, subscription: str) -> None:
+    shop.cancel()
+    assert [path for _, path in shop.asked_stripe("POST", "DELETE")] == [
+        f"/v1/subscriptions/{subscription}"
+    ]
+
+
+def test_a_repeat_changes_nothing_and_asks_nobody(shop: Shop, subscription: str) -> None:
+    _, first = shop.cancel()
+    shop.stripe.clear_requests()
+    shop.telegram.forget_requests()
+    status, again = shop.cancel()
+    assert (status, again["changed"]) == (200, False)
+    assert again["purchase"] == first["purchase"]
+    assert (shop.asked_stripe(), shop.telegram.requests()) == ([], [])
+
+
+def test_at_the_period_end_only_a_schedule_is_set(shop: Shop, subscription: str) -> None:
+    status, answer = shop.cancel("period_end")
+    assert (status, answer["changed"]) == (200, True)
+    purchase = answer["purchase"]
+    assert purchase["status"] == "active"
+    assert purchase["cancel_at"] == purchase["current_period_end"]
+    assert purchase["access"]["state"] == "granted"
+    assert shop.stripe.live.get("subscription", subscription)["cancel_at_period_end"]
+    (schedule,) = shop.scheduler.schedules.values()
+    assert schedule["ScheduleExpression"] == f"at({purchase['cancel_at'].removesuffix('Z')})"
+    assert schedule["ActionAfterCompletion"] == "DELETE"
+    assert shop.kicks() == []
+
+
+def test_scheduling_twice_is_one_schedule_and_one_request(shop: Shop, subscription: str) -> None:
+    shop.cancel("period_end")
+    shop.stripe.clear_requests()
+    log = list(shop.scheduler.log)
+    status, again = shop.cancel("period_end")
+    assert (status, again["changed"]) == (200, False)
+    assert (shop.asked_stripe(), shop.scheduler.log) == ([], log)
+
+
+def test_the_schedule_takes_the_buyer_out_once_the_period_is_over(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.cancel("period_end")
+    end = shop.stripe.live.get("subscription", subscription)["cancel_at"]
+    clock(end + 1)
+    shop.fire()
+    assert statuses(shop) == ("cancelled", "revoked")
+    assert shop.kicks() == [(CHAT, USER)]
+    assert shop.purchase()["end_reason"] == "cancelled_by_owner"
+
+
+def test_a_schedule_that_fires_early_ends_nothing(shop: Shop, subscription: str) -> None:
+    shop.cancel("period_end")
+    shop.fire()
+    assert statuses(shop) == ("active", "granted")
+
+
+def test_the_sweep_does_it_where_the_schedule_was_lost(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.cancel("period_end")
+    shop.scheduler.schedules.clear()
+    clock(shop.stripe.live.get("subscription", subscription)["cancel_at"] + 1)
+    assert shop.sweep()["purchases"] == 1
+    assert statuses(shop) == ("cancelled", "revoked")
+
+
+def test_a_cancel_taken_back_in_the_portal_is_cleared(shop: Shop, subscription: str) -> None:
+    shop.cancel("period_end")
+    shop.deliver()
+    shop.stripe.live.portal_uncancel(subscription)
+    shop.deliver()
+    assert shop.purchase()["cancel_at"] is None
+    assert shop.scheduler.schedules == {}
+    shop.fire()
+    assert statuses(shop) == ("active", "granted")
+
+
+def test_a_cancel_in_the_portal_is_scheduled_too(shop: Shop, subscription: str, clock: Any) -> None:
+    shop.stripe.live.portal_cancel(subscription)
+    shop.deliver()
+    assert shop.purchase()["cancel_at"] is not None
+    assert len(shop.scheduler.schedules) == 1
+    clock(shop.stripe.live.get("subscription", subscription)["cancel_at"] + 1)
+    shop.fire()
+    assert statuses(shop) == ("cancelled", "revoked")
+    assert shop.purchase()["end_reason"] == "cancelled_in_stripe"
+
+
+def test_immediately_wins_over_scheduled(shop: Shop, subscription: str, clock: Any) -> None:
+    shop.cancel("period_end")
+    fired = dict(shop.scheduler.schedules)
+    status, answer = shop.cancel()
+    assert (status, answer["changed"]) == (200, True)
+    assert statuses(shop) == ("cancelled", "revoked")
+    assert shop.scheduler.schedules == {}
+    before = shop.customer()
+    shop.scheduler.schedules = fired
+    shop.fire()
+    assert shop.customer() == before
+
+
+def test_a_one_off_is_ended_without_asking_stripe(shop: Shop, product: str) -> None:
+    shop.stripe.live.buy_one_off(product=product, telegram_user_id=USER)
+    shop.deliver()
+    shop.telegram.bot_api.join(CHAT, USER)
+    shop.stripe.clear_requests()
+    status, answer = shop.cancel()
+    assert (status, answer["purchase"]["status"]) == (200, "cancelled")
+    assert shop.asked_stripe() == []
+    assert shop.kicks() == [(CHAT, USER)]
+
+
+def test_an_access_code_is_ended_too(shop: Shop, product: str) -> None:
+    shop.stripe.live.redeem_access_code(product=product, telegram_user_id=USER)
+    shop.deliver()
+    assert shop.purchase()["kind"] == "access_code"
+    status, answer = shop.cancel()
+    assert (status, answer["purchase"]["access"]["state"]) == (200, "revoked")
+
+
+def test_an_access_code_expires_by_itself(shop: Shop, product: str, clock: Any) -> None:
+    shop.stripe.live.redeem_access_code(
+        product=product, telegram_user_id=USER, access_expires_at="2099-01-01T00:00:00Z"
+    )
+    shop.deliver()
+    assert shop.purchase()["expires_at"] == "2099-01-01T00:00:00Z"
+    clock(4_070_908_801)
+    shop.sweep()
+    assert statuses(shop) == ("expired", "revoked")
+    assert shop.purchase()["end_reason"] == "expired"
+
+
+@pytest.mark.parametrize("kind", ["one_off", "access_code"])
+def test_period_end_is_refused_where_there_is_none(shop: Shop, product: str, kind: str) -> None:
+    if kind == "one_off":
+        shop.stripe.live.buy_one_off(product=product)
+    else:
+        shop.stripe.live.redeem_access_code(product=product)
+    shop.deliver()
+    status, problem = shop.cancel("period_end")
+    assert (status, problem["code"]) == (422, "period_end_not_available")
+
+
+def test_an_incomplete_subscription_can_be_cancelled_immediately_only(
+    shop: Shop, product: str
+) -> None:
+    shop.stripe.live.subscribe(product=product, fails=True)
+    shop.deliver()
+    assert shop.purchase()["cancel_options"] == ["immediately"]
+    status, problem = shop.cancel("period_end")
+    assert (status, problem["code"]) == (422, "period_end_not_available")
+    assert shop.cancel()[0] == 200
+
+
+def test_what_stripe_ended_can_not_be_cancelled(shop: Shop, subscription: str) -> None:
+    shop.stripe.live.portal_cancel(subscription, immediately=True)
+    shop.deliver()
+    assert statuses(shop) == ("cancelled", "revoked")
+    status, problem = shop.cancel()
+    assert (status, problem["code"]) == (409, "purchase_already_ended")
+
+
+def test_a_subscription_managed_by_a_schedule_is_released_first(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.live.schedule_subscription(subscription, end_behavior="release")
+    shop.deliver()
+    status, answer = shop.cancel("period_end")
+    assert (status, answer["changed"]) == (200, True)
+    assert any(path.endswith("/release") for _, path in shop.asked_stripe("POST"))
+    assert answer["purchase"]["cancel_at"] is not None
+
+
+# -- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phrase", ["cancel purchase", "CANCEL PURCHASE ", "", "CANCEL  PURCHASE"])
+def test_the_phrase_is_compared_letter_for_letter(
+    shop: Shop, subscription: str, phrase: str
+) -> None:
+    status, problem = shop.cancel(confirmation=phrase)
+    assert (status, problem["code"]) == (422, "confirmation_mismatch")
+    assert statuses(shop) == ("active", "granted")
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("{", "body"),
+        ("[]", "body"),
+        (None, "body"),
+        ({"confirmation": PHRASE}, "when"),
+        ({"when": "later", "confirmation": PHRASE}, "when"),
+        ({"when": "immediately"}, "confirmation"),
+        ({"when": "immediately", "confirmation": PHRASE, "refund": True}, "refund"),
+        ({"when": "immediately", "confirmation": PHRASE, "reason": "x" * 501}, "reason"),
+        ({"when": "immediately", "confirmation": PHRASE, "reason": 5}, "reason"),
+    ],
+)
+def test_a_bad_body_is_refused_and_its_field_named(
+    shop: Shop, subscription: str, body: Any, named: str
+) -> None:
+    path = shop.path_of(shop.purchase(), "cancel")
+    status, problem = shop.post(path, body)
+    assert (status, problem["code"]) == (422, "invalid_request")
+    assert problem["detail"].startswith(f"{named}:")
+
+
+def test_foreign_and_unknown_ids_are_answered_alike(shop: Shop, subscription: str) -> None:
+    purchase = shop.purchase()
+    body = {"when": "immediately", "confirmation": PHRASE}
+    own = shop.path_of(purchase, "cancel")
+    answers = [
+        shop.post(own, body, store="other"),
+        shop.post("/v1/customers/cust_none/purchases/sub_none/cancel", body),
+        shop.post(own.replace(subscription, "sub_none"), body),
+    ]
+    for status, problem in answers:
+        assert status == 404
+        del problem["request_id"]
+    assert answers[0] == answers[1] == answers[2]
+    assert statuses(shop) == ("active", "granted")
+
+
+def test_another_change_under_way_is_a_conflict(shop: Shop, subscription: str) -> None:
+    records = shop.tables.records
+    item = next(
+        i
+        for i in records.query_all(
+            "pk = :pk",
+            pk=f"demo#ACCOUNT#{shop.stripe.live.get('subscription', subscription)['customer']}",
+        )
+        if i["sk"].startswith("PURCHASE#")
+    )
+    records.update_blind(
+        item["pk"],
+        item["sk"],
+        "SET lease_owner = :o, lease_until = :u ADD rev :one",
+        o="x",
+        u=4_000_000_000,
+        one=1,
+    )
+    status, problem = shop.cancel()
+    assert (status, problem["code"]) == (409, "operation_in_progress")
+
+
+# -- Idempotency-Key ------------------------------------------------------------------------------
+
+
+def test_the_same_key_and_body_replay_the_first_answer(shop: Shop, subscription: str) -> None:
+    first = shop.cancel(key="abc")
+    assert shop.cancel(key="abc") == first
+    assert first[1]["changed"] is True
+
+
+def test_the_same_key_with_another_body_is_refused(shop: Shop, subscription: str) -> None:
+    shop.cancel("period_end", key="abc")
+    status, problem = shop.cancel(key="abc")
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+
+
+def test_an_error_is_not_replayed(shop: Shop, subscription: str) -> None:
+    shop.stripe.disconnect()
+    assert shop.cancel(key="abc")[0] == 502
+    shop.stripe.reconnect()
+    assert shop.cancel(key="abc")[0] == 200
+
+
+def test_keys_of_two_stores_are_two_keys(shop: Shop, subscription: str) -> None:
+    path = shop.path_of(shop.purchase(), "cancel")
+    body = {"when": "immediately", "confirmation": PHRASE}
+    assert shop.post(path, body, key="abc", store="other")[0] == 404
+    assert shop.post(path, body, key="abc")[0] == 200
+
+
+# -- Stripe failing -------------------------------------------------------------------------------
+
+
+def test_while_stripe_is_down_nothing_is_said_to_be_done(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.stripe.outage = True
+    status, answer = shop.cancel()
+    assert (status, answer["changed"]) == (202, True)
+    assert answer["purchase"]["status"] == "active"
+    assert answer["purchase"]["access"]["state"] == "granted"
+    assert shop.kicks() == []
+    shop.stripe.outage = False
+    clock.later(10)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+
+
+@pytest.mark.parametrize("when", ["immediately", "period_end"])
+def test_an_answer_of_stripe_that_was_lost_is_looked_up(
+    shop: Shop, subscription: str, when: str, clock: Any
+) -> None:
+    shop.stripe.fail(path="/v1/subscriptions/.*", after_effect=True, drop=True)
+    assert shop.cancel(when)[0] == 202
+    clock.later(10)
+    shop.sweep()
+    effective = [r for r in shop.stripe.requests if r.method in ("POST", "DELETE")]
+    assert len(effective) == 1
+    if when == "immediately":
+        assert statuses(shop) == ("cancelled", "revoked")
+    else:
+        assert shop.purchase()["cancel_at"] is not None
+        assert len(shop.scheduler.schedules) == 1
+
+
+def test_a_saved_failure_of_stripe_is_not_replayed_for_ever(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.stripe.fail("POST", "/v1/subscriptions/.*", status=500, after_effect=False)
+    assert shop.cancel("period_end")[0] == 202
+    clock.later(10)
+    shop.sweep()
+    assert shop.purchase()["cancel_at"] is not None
+    keys = [r.idempotency_key for r in shop.stripe.requests if r.method == "POST"]
+    assert len(set(keys)) == len(keys) == 2
+
+
+def test_a_disconnected_account_is_refused_and_nothing_is_said_to_be_done(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.disconnect()
+    status, problem = shop.cancel()
+    assert (status, problem["code"]) == (502, "stripe_refused")
+    assert "Stripe" in problem["detail"]
+    assert statuses(shop) == ("active", "granted")
+    shop.stripe.reconnect()
+    assert shop.cancel()[0] == 200
+
+
+def test_without_a_schedule_the_end_is_still_outstanding(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.scheduler.down = True
+    status, answer = shop.cancel("period_end")
+    assert (status, answer["purchase"]["cancel_at"] is None) == (202, False)
+    shop.scheduler.down = False
+    clock.later(10)
+    shop.sweep()
+    assert len(shop.scheduler.schedules) == 1
+
+
+# -- Telegram -------------------------------------------------------------------------------------
+
+
+def test_a_buyer_with_another_live_purchase_of_the_chat_is_kept(
+    shop: Shop, subscription: str, product: str
+) -> None:
+    customer = shop.stripe.live.get("subscription", subscription)["customer"]
+    both = shop.stripe.live.create_product(name="Bundle", telegram_chat_ids=f"{CHAT},{OTHER_CHAT}")
+    second = shop.stripe.live.buy_one_off(
+        customer=customer, product=both["id"], telegram_user_id=USER
+    )
+    shop.deliver()
+    path = f"{shop.path_of({'purchase_id': subscription}, 'cancel')}"
+    status, answer = shop.post(path, {"when": "immediately", "confirmation": PHRASE})
+    access = answer["purchase"]["access"]
+    assert (status, access["state"]) == (200, "kept")
+    assert second["payment_intent"] in access["chats"][0]["detail"]
+    assert shop.kicks() == []
+    path = path.replace(subscription, second["payment_intent"])
+    status, answer = shop.post(path, {"when": "immediately", "confirmation": PHRASE})
+    assert answer["purchase"]["access"]["state"] == "revoked"
+    assert sorted(shop.kicks()) == sorted([(CHAT, USER), (OTHER_CHAT, USER)])
+
+
+def test_a_bot_without_rights_fails_and_says_why_and_can_be_retried(
+    shop: Shop, subscription: str
+) -> None:
+    shop.telegram.bot_api.set_bot(CHAT, status="member")
+    status, answer = shop.cancel()
+    access = answer["purchase"]["access"]
+    assert (status, answer["purchase"]["status"], access["state"]) == (200, "cancelled", "failed")
+    assert "no longer an administrator" in access["chats"][0]["detail"]
+    shop.telegram.bot_api.set_bot(CHAT, status="administrator", can_restrict_members=True)
+    path = shop.path_of(answer["purchase"], "revocation")
+    status, answer = shop.post(path)
+    assert (status, answer["changed"]) == (200, True)
+    assert answer["purchase"]["access"]["state"] == "revoked"
+    status, answer = shop.post(path)
+    assert (status, answer["changed"]) == (200, False)
+
+
+def test_too_many_requests_pause_the_bot_and_are_outstanding(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.telegram.fail("too_many_requests", retry_after=30, times=1)
+    status, answer = shop.cancel()
+    access = answer["purchase"]["access"]
+    assert (status, access["state"]) == (202, "revoking")
+    assert access["chats"][0]["next_attempt_at"] is not None
+    clock.later(32)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+
+
+def test_never_linked_means_nobody_to_remove(shop: Shop, product: str) -> None:
+    shop.stripe.live.subscribe(product=product)
+    shop.deliver()
+    status, answer = shop.cancel()
+    assert (status, answer["purchase"]["access"]["state"]) == (200, "not_linked")
+    assert shop.telegram.requests() == []
+
+
+def test_a_switched_account_takes_the_former_one_out(shop: Shop, subscription: str) -> None:
+    shop.stripe.live.link_telegram(subscription, USER + 1)
+    shop.deliver()
+    shop.sweep()
+    assert shop.kicks() == [(CHAT, USER)]
+    assert statuses(shop) == ("active", "granted")
+
+
+# -- together -------------------------------------------------------------------------------------
+
+
+def test_many_cancels_at_once_are_one(shop: Shop, subscription: str) -> None:
+    path = shop.path_of(shop.purchase(), "cancel")
+    body = {"when": "immediately", "confirmation": PHRASE}
+    answers: list[tuple[int, Any]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(shop.post(path, body))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in answers} <= {200, 202, 409}
+    assert sum(1 for _, answer in answers if answer.get("changed")) == 1
+    requested = [e for e in shop.purchase()["history"] if e["event"] == "cancel_requested"]
+    assert len(requested) == 1
+    assert len(shop.asked_stripe("DELETE")) == 1
+
+
+def test_nothing_personal_or_secret_is_logged(
+    shop: Shop, subscription: str, log: io.StringIO
+) -> None:
+    shop.cancel(reason="canary-reason")
+    text = log.getvalue()
+    assert subscription in text
+    for secret in ("canary-reason", "jane@example.com", "Jane Doe", "123:local", "sk_live_local"):
+        assert secret not in text
