@@ -118,7 +118,7 @@ def decide(stored: Source | None, seen: Observation) -> Verdict:
 
 def _decide_within_one_second(stored: Source, seen: Observation) -> Verdict:
     if _same(seen.data, stored.data):
-        return Verdict.DROP
+        return Verdict.FETCH if _came_back(stored, seen) else Verdict.DROP
     if seen.rank != stored.rank:
         return Verdict.APPLY if seen.rank > stored.rank else Verdict.DROP
     follows = seen.previous is not None and _same(seen.previous, stored.data)
@@ -126,6 +126,20 @@ def _decide_within_one_second(stored: Source, seen: Observation) -> Verdict:
     if follows != precedes:
         return Verdict.APPLY if follows else Verdict.DROP
     return Verdict.FETCH
+
+
+def _came_back(stored: Source, seen: Observation) -> bool:
+    """Whether the object became what is stored a second time, from something else.
+
+    Then it left that state in between, and the event that says so is still to come: it would
+    follow what is stored, and must not be applied.
+    """
+    return (
+        seen.rank >= stored.rank
+        and seen.previous is not None
+        and not _same(seen.previous, seen.data)
+        and digest(seen.previous) != stored.previous_digest
+    )
 
 
 def applied(stored: Source | None, seen: Observation) -> Source:
