@@ -1,0 +1,73 @@
+import '@fontsource-variable/inter/wght.css';
+import '@mantine/core/styles/baseline.css';
+import '@mantine/core/styles/default-css-variables.css';
+import '@mantine/core/styles/global.css';
+import '@mantine/core/styles/UnstyledButton.css';
+import '@mantine/core/styles/Button.css';
+import '@mantine/core/styles/Loader.css';
+import '@mantine/core/styles/ActionIcon.css';
+import '@mantine/core/styles/CloseButton.css';
+import '@mantine/core/styles/Input.css';
+import '@mantine/core/styles/InlineInput.css';
+import '@mantine/core/styles/Checkbox.css';
+import '@mantine/core/styles/Radio.css';
+import '@mantine/core/styles/Popover.css';
+import '@mantine/core/styles/Paper.css';
+import '@mantine/core/styles/Overlay.css';
+import '@mantine/core/styles/ModalBase.css';
+import '@mantine/core/styles/Modal.css';
+import '@mantine/core/styles/Skeleton.css';
+import './theme.css';
+
+import { Button, MantineProvider } from '@mantine/core';
+import { QueryClientProvider } from '@tanstack/react-query';
+import { RouterProvider } from '@tanstack/react-router';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import { queryClient } from './api/queries';
+import { login, LoginError } from './auth/login';
+import { makeRouter } from './router';
+import { t } from './texts';
+import { theme } from './theme';
+import { WarnIcon } from './ui/icons';
+import { State } from './ui/ui';
+
+function LoginFailed({ error }: { error: unknown }) {
+  const problem = error instanceof LoginError ? error.problem : 'unreachable';
+  const detail = error instanceof LoginError ? error.detail : null;
+  return (
+    <main>
+      <State icon={<WarnIcon size={32} />} trouble={t.login[problem]} detail={detail} alert>
+        <Button onClick={() => window.location.assign('/')}>{t.logInAgain}</Button>
+      </State>
+    </main>
+  );
+}
+
+const element = document.getElementById('root');
+if (element === null) throw new Error('index.html has no #root');
+const root = createRoot(element);
+
+const show = (page: React.ReactNode) =>
+  root.render(
+    <StrictMode>
+      {/* Variables come from theme.css, not from a style element that the policy would block. */}
+      <MantineProvider
+        theme={theme}
+        defaultColorScheme="auto"
+        withCssVariables={false}
+        withGlobalClasses={false}
+      >
+        <QueryClientProvider client={queryClient}>{page}</QueryClientProvider>
+      </MantineProvider>
+    </StrictMode>,
+  );
+
+try {
+  await login.start();
+  // Made only now: the router reads the address, which the login has just put back.
+  show(<RouterProvider router={makeRouter()} />);
+} catch (error) {
+  show(<LoginFailed error={error} />);
+}

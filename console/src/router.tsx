@@ -1,0 +1,76 @@
+import { Button } from '@mantine/core';
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  useNavigate,
+} from '@tanstack/react-router';
+
+import { CustomersPage } from './customers/CustomersPage';
+import {
+  type CustomersSearch,
+  customersSearch,
+  parseSearch,
+  stringifySearch,
+} from './customers/search';
+import { Shell } from './Shell';
+import { t } from './texts';
+import { InfoIcon, WarnIcon } from './ui/icons';
+import { State } from './ui/ui';
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+  interface HistoryState {
+    /** Cursors of the pages before this one of the list; the first page has none. */
+    trail?: (string | null)[];
+    /** The list a customer was opened from. */
+    list?: CustomersSearch;
+  }
+}
+
+const rootRoute = createRootRoute({ component: Shell, notFoundComponent: UnknownPage });
+
+export const customersRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/',
+  validateSearch: customersSearch,
+  component: CustomersPage,
+});
+
+export const customerRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/customers/$customerId',
+  component: lazyRouteComponent(() => import('./customer/CustomerPage'), 'CustomerPage'),
+});
+
+/** A router that starts at the window's present address. */
+export function makeRouter() {
+  return createRouter({
+    routeTree: rootRoute.addChildren([customersRoute, customerRoute]),
+    parseSearch,
+    stringifySearch,
+    scrollRestoration: true,
+    defaultPreload: 'intent',
+    defaultErrorComponent: Crashed,
+  });
+}
+
+function UnknownPage() {
+  const navigate = useNavigate();
+  return (
+    <State icon={<InfoIcon size={32} />} trouble={t.unknownPage}>
+      <Button onClick={() => void navigate({ to: '/' })}>{t.unknownPage.action}</Button>
+    </State>
+  );
+}
+
+function Crashed() {
+  return (
+    <State icon={<WarnIcon size={32} />} trouble={t.crashed} alert>
+      <Button onClick={() => window.location.reload()}>{t.crashed.reload}</Button>
+    </State>
+  );
+}
