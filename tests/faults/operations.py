@@ -1,0 +1,271 @@
+"""Where the suites begin, and what they do there: worlds, operations, and events from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from local.telegram_standin.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
+from shared.domain.purchase import When
+from tests.faults.boundaries import Process
+from tests.faults.stripe_engine import DAY, PERIOD
+from tests.faults.world import START, STORE, VirtualTime, World, on_virtual_time
+
+CHAT_A, CHAT_B = -1001000000001, -1001000000002
+BUYER, OTHER, STRANGER = "700001", "700002", "700009"
+"""The buyer things happen to; another account of hers; somebody else who must not be touched."""
+CODE_ENDS = START + 20 * DAY
+REST = START + 70 * DAY
+"""When everything has come to rest: two months are over."""
+SETUP_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One run of a function.
+
+    Attributes:
+        world: name of the world it begins in.
+        run: what the process does.
+        again: a caller who got no answer asks again; webhooks, schedules and the sweep come
+            again by themselves.
+    """
+
+    name: str
+    world: str
+    run: Callable[[World, Process], Any]
+    again: bool = False
+
+
+# -- worlds ----------------------------------------------------------------------------------------
+
+
+def _empty(time: VirtualTime) -> World:
+    world = World(time)
+    time.now = START - SETUP_SECONDS
+    for chat_id in (CHAT_A, CHAT_B):
+        members = {1: CREATOR, 2: ADMINISTRATOR, 3: MEMBER, 4: KICKED}
+        world.telegram.add_chat(chat_id, members=members)
+        for user, status in members.items():
+            world.truth.guests_of_chats[chat_id, user] = status
+    products = {"prod_both": [CHAT_A, CHAT_B], "prod_b": [CHAT_B]}
+    for product, chats in products.items():
+        world.truth.products[product] = chats
+        texts = [str(chat) for chat in chats]
+        world.outside(lambda s, product=product, texts=texts: s.add_product(product, texts))  # type: ignore[misc]
+    for account in ("cus_1", "cus_2"):
+        world.outside(lambda s, account=account: s.add_customer(account))  # type: ignore[misc]
+    world.buy("subscription", "stranger", "cus_2", "prod_both", STRANGER)
+    return world
+
+
+def _subscription(status: str) -> Callable[[World], None]:
+    return lambda world: _bought(world, "subscription", status=status)
+
+
+def _bought(world: World, kind: str, **more: Any) -> None:
+    world.buy(kind, "x", "cus_1", "prod_both", BUYER, **more)
+
+
+def _past_due(world: World) -> None:
+    _bought(world, "subscription")
+    world.outside(lambda s: s.fail_payment("sub_x"))
+
+
+def _scheduled_by(who: str) -> Callable[[World], None]:
+    def build(world: World) -> None:
+        _bought(world, "subscription")
+        arrive(world)
+        if who == "portal":
+            world.outside(lambda s: s.portal_cancel("sub_x"))
+        else:
+            world.run(lambda p: world.cancel(p, "sub_x", "period_end"))
+
+    return build
+
+
+def _two(world: World) -> None:
+    _bought(world, "subscription")
+    world.buy("one_off", "y", "cus_1", "prod_b", BUYER)
+
+
+def _failed(world: World) -> None:
+    """The bot had no rights when the buyer had to leave; it has them again."""
+    _bought(world, "one_off")
+    arrive(world)
+    for chat_id in (CHAT_A, CHAT_B):
+        world.telegram.set_bot(chat_id, can_restrict_members=False)
+    world.run(lambda p: world.cancel(p, "pi_x", "immediately"))
+    world.settle(world.time.now + 60)
+    for chat_id in (CHAT_A, CHAT_B):
+        world.telegram.set_bot(chat_id, can_restrict_members=True)
+
+
+def _on_its_way(change: Callable[[World], None], kind: str = "subscription") -> Any:
+    """Something happened at Stripe, and its first event has not arrived yet."""
+
+    def build(world: World) -> None:
+        if kind:
+            _bought(world, kind)
+            arrive(world)
+        world.time.now = START
+        change(world)
+
+    return build
+
+
+WORLDS: dict[str, Callable[[World], None]] = {
+    "active": _subscription("active"),
+    "trialing": _subscription("trialing"),
+    "past_due": _past_due,
+    "scheduled": _scheduled_by("owner"),
+    "portal": _scheduled_by("portal"),
+    "one_off": lambda world: _bought(world, "one_off"),
+    "code": lambda world: _bought(world, "access_code", expires_at=CODE_ENDS),
+    "code_for_life": lambda world: _bought(world, "access_code"),
+    "two": _two,
+    "failed": _failed,
+    "ended": _on_its_way(lambda w: w.outside(lambda s: s.cancel_in_dashboard("sub_x"))),
+    "portal_cancelled": _on_its_way(lambda w: w.outside(lambda s: s.portal_cancel("sub_x"))),
+    "relinked": _on_its_way(lambda w: w.link("sub_x", OTHER)),
+    "relinked_one_off": _on_its_way(lambda w: w.link("pi_x", OTHER), "one_off"),
+    "refunded": _on_its_way(lambda w: w.outside(lambda s: s.refund("x")), "one_off"),
+    "bought": _on_its_way(lambda w: _bought(w, "subscription"), ""),
+    "bought_once": _on_its_way(lambda w: _bought(w, "one_off"), ""),
+    "redeemed": _on_its_way(lambda w: _bought(w, "access_code", expires_at=CODE_ENDS), ""),
+}
+_ON_THEIR_WAY = (
+    "ended",
+    "portal_cancelled",
+    "relinked",
+    "relinked_one_off",
+    "refunded",
+    "bought",
+    "bought_once",
+    "redeemed",
+)
+
+
+def arrive(world: World) -> None:
+    """Everything on its way arrives."""
+    world.settle(world.time.now + 1)
+    assert not world.deliveries, "the setup failed"
+
+
+@cache
+def _built(name: str) -> tuple[World, float]:
+    with on_virtual_time() as time:
+        world = _empty(time)
+        arrive(world)
+        WORLDS[name](world)
+        if name not in _ON_THEIR_WAY:
+            arrive(world)
+        time.now = max(time.now, START)
+        assert world.truth.violations == []
+        return world, time.now
+
+
+@contextmanager
+def begin(name: str) -> Iterator[World]:
+    """A fresh copy of a world, on virtual time."""
+    built, now = _built(name)
+    with on_virtual_time() as time:
+        time.now = now
+        world = built.fork()
+        world.time = time
+        world.faults = world.crashes = world.crossed = 0
+        yield world
+
+
+# -- operations -----------------------------------------------------------------------------------
+
+
+def _cancel(purchase_id: str, when: When) -> Callable[[World, Process], Any]:
+    return lambda world, process: world.cancel(process, purchase_id, when)
+
+
+def _at_the_end(run: Callable[[World, Process], Any], at: int) -> Callable[[World, Process], Any]:
+    def later(world: World, process: Process) -> Any:
+        world.time.now = max(world.time.now, float(at))
+        return run(world, process)
+
+    return later
+
+
+def _first_event(world: World, process: Process) -> Any:
+    delivery = world.deliveries[0]
+    result = world.receive(process, delivery.event)
+    world.deliveries.remove(delivery)
+    world._learn(delivery.event)
+    return result
+
+
+def _fire(world: World, process: Process) -> Any:
+    (event,) = world.scheduler.fire_due(world.time.now)
+    return world.fire(process, event)
+
+
+def _again(world: World, process: Process) -> Any:
+    return world.revoke_again(process, "pi_x")
+
+
+PERIOD_ENDS = START - SETUP_SECONDS + PERIOD + 2
+
+OPERATIONS = [
+    *(
+        Operation(f"cancel now, {world}", world, _cancel(purchase_id, "immediately"), again=True)
+        for world, purchase_id in {
+            "active": "sub_x",
+            "trialing": "sub_x",
+            "past_due": "sub_x",
+            "scheduled": "sub_x",
+            "portal": "sub_x",
+            "one_off": "pi_x",
+            "code": "cs_x",
+            "code_for_life": "cs_x",
+            "two": "sub_x",
+        }.items()
+    ),
+    *(
+        Operation(f"cancel at period end, {world}", world, _cancel("sub_x", "period_end"), True)
+        for world in ("active", "trialing", "past_due", "portal")
+    ),
+    Operation("revocation, failed", "failed", _again, again=True),
+    *(Operation(f"webhook, {world}", world, _first_event) for world in _ON_THEIR_WAY),
+    *(
+        Operation(
+            f"sweep at the end, {world}",
+            world,
+            _at_the_end(lambda w, p: w.sweep(p), CODE_ENDS if world == "code" else PERIOD_ENDS),
+        )
+        for world in ("scheduled", "portal", "code")
+    ),
+    *(
+        Operation(
+            f"schedule at the end, {world}",
+            world,
+            _at_the_end(_fire, CODE_ENDS if world == "code" else PERIOD_ENDS),
+        )
+        for world in ("scheduled", "portal", "code")
+    ),
+]
+
+
+def recover(world: World, operation: Operation, result: Any) -> None:
+    """Let time pass without faults; who got no answer asks again."""
+    world.default_faults = lambda _number, _boundary: None
+    if operation.again and isinstance(result, BaseException):
+        for _ in range(20):
+            world.settle(world.time.now + 61)
+            result = world.run(lambda process: operation.run(world, process))
+            if not isinstance(result, BaseException):
+                break
+        else:
+            world.truth.violations.append(f"asked again in vain: {result!r}")
+    world.settle(REST)
+
+
+__all__ = ["OPERATIONS", "STORE", "Operation", "begin", "recover"]

@@ -1,0 +1,634 @@
+"""One deployment on virtual time: the real code between an in-memory DynamoDB, a Stripe, a
+Telegram and a Scheduler, with everything it does watched.
+
+The code that runs is the project's own: :class:`~functions.cancel_purchase.cancel.Canceller`,
+:class:`~functions.stripe_webhook.receive.Receiver`,
+:class:`~functions.period_end_revoker.revoke.Revoker` and all below them. What is replaced is what
+lies behind the clients, and the clock.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import hmac
+import importlib
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from botocore.exceptions import ClientError
+
+from functions.cancel_purchase.cancel import Cancelled, Canceller
+from functions.period_end_revoker.revoke import Revoker, Swept
+from functions.stripe_webhook.events import Services
+from functions.stripe_webhook.receive import Receiver, without_failing
+from local.telegram_standin.bot_api import LEFT, MEMBER, BotApi, Settings
+from shared.access import AccessRemover
+from shared.domain.customer import customer_id_of
+from shared.domain.errors import CustomersError
+from shared.domain.purchase import When
+from shared.drive import Driver
+from shared.integrations.stripe_gateway import StripeGateway
+from shared.integrations.telegram_gateway import TelegramGateway
+from shared.storage.chats import Chats
+from shared.storage.customers import Customers
+from shared.storage.dynamo import Table
+from shared.storage.parked import Parked
+from shared.storage.products import Products
+from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key, Records, purchase_key
+from shared.storage.registry import Registry
+from shared.storage.schedules import Schedules
+from shared.tenant import Tenant
+from tests.dynamo import table_definition
+from tests.faults.boundaries import (
+    Boundary,
+    Crash,
+    Faults,
+    Process,
+    StripeHttp,
+    TelegramSession,
+    WrappedDynamo,
+    WrappedScheduler,
+    no_faults,
+)
+from tests.faults.memory_dynamo import MemoryDynamo
+from tests.faults.stripe_engine import LIVE, StripeEngine
+
+START = 1_790_000_000
+STORE = Tenant("demo")
+RECORDS, INDEX = "records", "customer-index"
+SECRET = "whsec_faults"
+TOKEN = "123456:LOCAL"
+SWEEP_SECONDS = 60
+API_SECONDS = 8.5
+WEBHOOK_SECONDS = 8.0
+REVOKER_SECONDS = 855.0
+INTERACTIVE_TIMEOUTS = (1.0, 3.5)
+
+_CLOCKED = (
+    "functions.cancel_purchase.cancel",
+    "functions.stripe_webhook.guests",
+    "shared.integrations.stripe_gateway",
+    "shared.integrations.telegram_gateway",
+    "shared.storage.customers",
+    "shared.storage.dynamo",
+    "shared.storage.records",
+)
+"""Modules that sleep, or measure how long they wait, by the module ``time``."""
+
+
+class VirtualTime:
+    """A clock that moves when somebody sleeps or is told to."""
+
+    def __init__(self) -> None:
+        self.now = float(START)
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.001)
+
+
+@contextmanager
+def on_virtual_time() -> Iterator[VirtualTime]:
+    """Let the code measure time by a virtual clock, and log nothing."""
+    clock = VirtualTime()
+    modules = [importlib.import_module(name) for name in _CLOCKED]
+    before = [module.__dict__["time"] for module in modules]
+    logging.disable(logging.CRITICAL)
+    for module in modules:
+        module.__dict__["time"] = clock
+    try:
+        yield clock
+    finally:
+        for module, real in zip(modules, before, strict=True):
+            module.__dict__["time"] = real
+        logging.disable(logging.NOTSET)
+
+
+@dataclass
+class Delivery:
+    """An event on its way to the webhook."""
+
+    event: dict[str, Any]
+    next_at: float
+    attempts: int = 0
+
+
+@dataclass
+class Scheduler:
+    """EventBridge Scheduler: at least once, late, and here also lossy.
+
+    Attributes:
+        lost: schedules never fire, as if they had not been made.
+        late_seconds: how long after their time they fire.
+        doubled: they fire twice.
+    """
+
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lost: bool = False
+    late_seconds: int = 0
+    doubled: bool = False
+
+    def create_schedule(self, **request: Any) -> dict[str, Any]:
+        if request["Name"] in self.schedules:
+            raise ClientError({"Error": {"Code": "ConflictException", "Message": ""}}, "Create")
+        self.schedules[request["Name"]] = request
+        return {}
+
+    def update_schedule(self, **request: Any) -> dict[str, Any]:
+        self._existing(request["Name"])
+        self.schedules[request["Name"]] = request
+        return {}
+
+    def delete_schedule(self, **request: Any) -> dict[str, Any]:
+        self._existing(request["Name"])
+        del self.schedules[request["Name"]]
+        return {}
+
+    def _existing(self, name: str) -> None:
+        if name not in self.schedules:
+            raise ClientError(
+                {"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "Schedule"
+            )
+
+    def times(self) -> dict[str, int]:
+        """When each one fires."""
+        return {name: _time_of(request) for name, request in self.schedules.items()}
+
+    def next_at(self) -> int | None:
+        if self.lost or not self.schedules:
+            return None
+        return min(self.times().values()) + self.late_seconds
+
+    def fire_due(self, now: float) -> list[dict[str, Any]]:
+        """What the due ones invoke the function with; they are gone then."""
+        due = [name for name, at in self.times().items() if at + self.late_seconds <= now]
+        inputs = [json.loads(self.schedules.pop(name)["Target"]["Input"]) for name in due]
+        if self.lost:
+            return []
+        return [each for each in inputs for _ in range(2 if self.doubled else 1)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _moment(expression: str) -> int:
+    when = expression.removeprefix("at(").removesuffix(")")
+    return int(datetime.fromisoformat(when).replace(tzinfo=UTC).timestamp())
+
+
+def _time_of(request: dict[str, Any]) -> int:
+    return _moment(request["ScheduleExpression"])
+
+
+@dataclass
+class Truth:
+    """What the outside knows, told by what was done to it and by nothing the code says.
+
+    Attributes:
+        purchases: id → (account, kind, product, expires_at).
+        users: purchase → Telegram user linked to it by the store.
+        ever: purchase → everybody who ever was.
+        known: (purchase, user) of which a webhook was answered with 200.
+        asked: purchases the owner asked to cancel at once.
+        joined: (purchase, user) who came in.
+    """
+
+    purchases: dict[str, tuple[str, str, str, int | None]] = field(default_factory=dict)
+    products: dict[str, list[int]] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    ever: dict[str, set[str]] = field(default_factory=dict)
+    known: set[tuple[str, str]] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    joined: set[tuple[str, str]] = field(default_factory=set)
+    guests_of_chats: dict[tuple[int, int], str] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    removals: int = 0
+    removed_at: dict[tuple[int, int], float] = field(default_factory=dict)
+
+
+class World:
+    """See the module's text."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        self.time = time
+        self.dynamo = MemoryDynamo()
+        for name, resource in ((RECORDS, "RecordsTable"), (INDEX, "CustomerIndexTable")):
+            self.dynamo.create_table(name, **table_definition(resource))
+        self.stripe = StripeEngine(now=int(time.now))
+        self.scheduler = Scheduler()
+        self.telegram = self._bot_api()
+        self.truth = Truth()
+        self.deliveries: list[Delivery] = []
+        self.down: dict[str, float] = {}
+        self.faults = 0
+        self.crashes = 0
+        self.crossed = 0
+        self.started_at = time.now
+        self.default_faults: Faults = no_faults
+        self.sweeps = True
+
+    def _bot_api(self) -> BotApi:
+        # Nobody is anywhere until put there, and chats must have been made.
+        settings = Settings(token=TOKEN, create_chats=False, unknown_members=LEFT)
+        return BotApi(settings, lambda: datetime.fromtimestamp(self.time.now, UTC))
+
+    def fork(self) -> World:
+        """A copy that goes its own way, from the same moment."""
+        other = World.__new__(World)
+        other.__dict__ |= self.__dict__
+        other.dynamo = self.dynamo.copy()
+        other.stripe = copy.deepcopy(self.stripe)
+        other.scheduler = copy.deepcopy(self.scheduler)
+        other.telegram = other._bot_api()
+        other.telegram.chats = copy.deepcopy(self.telegram.chats)
+        other.telegram.users = copy.deepcopy(self.telegram.users)
+        other.truth = copy.deepcopy(self.truth)
+        other.deliveries = copy.deepcopy(self.deliveries)
+        other.down = dict(self.down)
+        return other
+
+    def is_down(self, service: str) -> bool:
+        return self.down.get(service, 0) > self.time.now
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def process(self, faults: Faults | None = None) -> Process:
+        return Process(self, faults or self.default_faults)
+
+    def driver(self, process: Process, *, interactive: bool) -> Driver:
+        clock = self.time.time
+        table = Table(WrappedDynamo(process), RECORDS)
+        records = Records(table, clock)
+        registry = Registry(table, STORE.store_id, self.time.monotonic)
+        gateway = Gateway(process, interactive=interactive)
+        session = TelegramSession(process)
+        return Driver(
+            records=records,
+            customers=Customers(table, Table(WrappedDynamo(process), INDEX), clock),
+            products=Products(records, Chats(table), registry, gateway, clock),
+            registry=registry,
+            stripe=gateway,
+            remover=AccessRemover(
+                table,
+                TelegramGateway(session, "https://telegram.test", _token),
+                clock=clock,
+                monotonic=self.time.monotonic,
+                sleep=self.time.sleep,
+            ),
+            schedules=Schedules(
+                WrappedScheduler(process), group="group", revoker_arn="arn:f", role_arn="arn:r"
+            ),
+            clock=clock,
+            monotonic=self.time.monotonic,
+        )
+
+    def cancel(self, process: Process, purchase_id: str, when: When) -> Cancelled:
+        """The owner cancels; whatever is answered is checked against Stripe and Telegram."""
+        account = self.truth.purchases[purchase_id][0]
+        if when == "immediately":
+            self.truth.asked.add(purchase_id)
+        since = self.stripe.number
+        done = Canceller(self.driver(process, interactive=True)).cancel(
+            STORE,
+            customer_of(account),
+            purchase_id,
+            when=when,
+            actor="owner",
+            reason=None,
+            deadline=self.time.now + API_SECONDS,
+        )
+        self._check_answer(done, purchase_id, when, since)
+        return done
+
+    def revoke_again(self, process: Process, purchase_id: str) -> Cancelled:
+        account = self.truth.purchases[purchase_id][0]
+        canceller = Canceller(self.driver(process, interactive=True))
+        return canceller.revoke_again(
+            STORE, customer_of(account), purchase_id, deadline=self.time.now + API_SECONDS
+        )
+
+    def receive(self, process: Process, event: dict[str, Any]) -> str:
+        """Stripe delivers an event."""
+        driver = self.driver(process, interactive=False)
+
+        def drive(key: Key) -> None:
+            driver.drive(key, deadline=self.time.now + WEBHOOK_SECONDS)
+
+        services = Services(
+            records=driver.records,
+            customers=driver.customers,
+            products=driver.products,
+            registry=driver.registry,
+            stripe=driver.stripe,
+            drive=without_failing(drive),
+            count=lambda _: None,
+            clock=self.time.time,
+        )
+        parked = Parked(driver.records.table, self.time.time)
+        receiver = Receiver(lambda _: [SECRET], services, parked, self.time.time)
+        body = json.dumps(event).encode()
+        result = receiver.receive(body, _signature(body, int(self.time.now)))
+        if result != "applied":
+            self.truth.violations.append(f"{event['type']} was {result}")
+        return result
+
+    def sweep(self, process: Process) -> Swept:
+        revoker = Revoker(self.driver(process, interactive=False), self.time.monotonic)
+        return revoker.sweep(deadline=self.time.now + REVOKER_SECONDS)
+
+    def fire(self, process: Process, event: dict[str, Any]) -> bool:
+        """A schedule invokes the revoker."""
+        revoker = Revoker(self.driver(process, interactive=False), self.time.monotonic)
+        key = purchase_key(Tenant(event["store"]), event["account"], event["purchase_id"])
+        return revoker.revoke(key, deadline=self.time.now + REVOKER_SECONDS)
+
+    # -- what happens outside ----------------------------------------------------------------------
+
+    def outside(self, change: Callable[[StripeEngine], None]) -> None:
+        """Something happens at Stripe now; its events are on their way."""
+        self.stripe.now = int(self.time.now)
+        change(self.stripe)
+        self._post()
+
+    def _post(self) -> None:
+        for event in self.stripe.outbox:
+            self.deliveries.append(Delivery(event, self.time.now))
+        self.stripe.outbox.clear()
+
+    def buy(
+        self,
+        kind: str,
+        name: str,
+        account: str,
+        product: str,
+        user: str,
+        *,
+        status: str = "active",
+        expires_at: int | None = None,
+    ) -> str:
+        """A purchase at Stripe; its id. Nothing of it has reached us yet."""
+        if kind == "subscription":
+            purchase_id = f"sub_{name}"
+            self.outside(lambda s: s.subscribe(purchase_id, account, product, user, status))
+        elif kind == "one_off":
+            purchase_id = f"pi_{name}"
+            self.outside(lambda s: s.pay_once(name, account, product, user))
+        else:
+            purchase_id = f"cs_{name}"
+            self.outside(lambda s: s.redeem(name, account, product, user, expires_at))
+        self.truth.purchases[purchase_id] = (account, kind, product, expires_at)
+        self.truth.users[purchase_id] = user
+        self.truth.ever[purchase_id] = {user}
+        return purchase_id
+
+    def link(self, purchase_id: str, user: str) -> None:
+        """The store links another Telegram account to a purchase."""
+        kind = self.truth.purchases[purchase_id][1]
+        target = ("subscription", purchase_id)
+        if kind == "one_off":
+            target = ("charge", purchase_id.replace("pi_", "ch_"))
+        self.outside(lambda s: s.link(*target, user))
+        self.truth.joined.discard((purchase_id, user))
+        self.truth.known.discard((purchase_id, user))
+        self.truth.users[purchase_id] = user
+        self.truth.ever[purchase_id].add(user)
+
+    # -- who may be where ----------------------------------------------------------------------
+
+    def is_live(self, purchase_id: str) -> bool:
+        """Whether a purchase gives access by what Stripe and the owner say."""
+        _, kind, _, expires_at = self.truth.purchases[purchase_id]
+        if kind == "subscription":
+            subscription = self.stripe.objects["subscription", purchase_id]
+            ends_at = subscription["cancel_at"]
+            return subscription["status"] in LIVE and (
+                ends_at is None or ends_at > int(self.time.now)
+            )
+        if purchase_id in self.truth.asked:
+            return False
+        return expires_at is None or expires_at > int(self.time.now)
+
+    def admitted_by(self, chat_id: int, user_id: int) -> list[str]:
+        """Live purchases we were told of that admit a user to a chat."""
+        return [
+            purchase_id
+            for purchase_id in self.admitting(chat_id, user_id)
+            if (purchase_id, str(user_id)) in self.truth.known
+        ]
+
+    def admitting(self, chat_id: int, user_id: int) -> list[str]:
+        """Live purchases that admit a user to a chat, whether we were told of them or not."""
+        return [
+            purchase_id
+            for purchase_id, (_, _, product, _) in self.truth.purchases.items()
+            if self.truth.users[purchase_id] == str(user_id)
+            and chat_id in self.truth.products[product]
+            and self.is_live(purchase_id)
+        ]
+
+    def telegram_call(self, token: str, method: str, params: dict[str, Any]) -> tuple[int, Any]:
+        """A call of the Bot API; a removal is checked against who may be where."""
+        if method not in ("getMe", "getChat", "getChatMember", "unbanChatMember") and (
+            method != "revokeChatInviteLink"
+        ):
+            self.truth.violations.append(f"{method} is never called by this system")
+        before = self._status(params)
+        answer = self.telegram.call(token, method, params)
+        if method == "unbanChatMember" and before != self._status(params):
+            chat_id, user_id = params["chat_id"], params["user_id"]
+            self.truth.removals += 1
+            self.truth.removed_at[chat_id, user_id] = self.time.now
+            if before != MEMBER:
+                self.truth.violations.append(f"{before} {user_id} was changed in {chat_id}")
+            elif (chat_id, user_id) in self.truth.guests_of_chats:
+                self.truth.violations.append(f"{user_id} never bought anything: {chat_id}")
+            elif admitted := self.admitted_by(chat_id, user_id):
+                self.truth.violations.append(f"{user_id} removed from {chat_id}: {admitted} live")
+        return answer.status, answer.body
+
+    def _status(self, params: dict[str, Any]) -> str | None:
+        if "chat_id" not in params or "user_id" not in params:
+            return None
+        return self.telegram.status_of(params["chat_id"], params["user_id"])
+
+    def _learn(self, event: dict[str, Any]) -> None:
+        """The webhook has answered 200: the store lets the buyer in."""
+        about = event["data"]["object"]
+        purchase_id = about["id"]
+        if about["object"] in ("charge", "checkout.session"):
+            purchase_id = about["payment_intent"] or about["id"]
+        if purchase_id not in self.truth.purchases:
+            return
+        user = self.truth.users[purchase_id]
+        if about.get("metadata", {}).get("telegram_user_id") != user:
+            return
+        self.truth.known.add((purchase_id, user))
+        if (purchase_id, user) not in self.truth.joined:
+            self.let_in(purchase_id, user)
+
+    def let_in(self, purchase_id: str, user: str) -> None:
+        if not self.is_live(purchase_id) or purchase_id in self.truth.asked:
+            return
+        self.truth.joined.add((purchase_id, user))
+        for chat_id in self.truth.products[self.truth.purchases[purchase_id][2]]:
+            self.telegram.join(chat_id, int(user))
+
+    def _check_answer(self, done: Cancelled, purchase_id: str, when: When, since: int) -> None:
+        """What was answered as done is done."""
+        if done.outstanding:
+            return
+        truth = self.truth
+        _, kind, product, _ = truth.purchases[purchase_id]
+        said = "answered as done, but"
+        if kind == "subscription":
+            subscription = self.stripe.objects["subscription", purchase_id]
+            ended = subscription["status"] == "canceled"
+            happened = {
+                change.what
+                for change in self.stripe.changes
+                if change.subscription == purchase_id and change.number > since
+            }
+            scheduled = subscription["cancel_at"] is not None or "scheduled" in happened
+            if not ended and (when == "immediately" or not scheduled):
+                truth.violations.append(f"{said} Stripe goes on with {purchase_id}")
+        if when != "immediately":
+            return
+        failed = {r.chat_id for r in done.purchase.own.removals.values() if r.state == "failed"}
+        for chat_id in truth.products[product]:
+            for user in truth.ever[purchase_id]:
+                is_in = self.telegram.status_of(chat_id, int(user)) == MEMBER
+                if is_in and str(chat_id) not in failed and not self.admitting(chat_id, int(user)):
+                    truth.violations.append(f"{said} {user} is still in {chat_id}")
+
+    # -- letting time pass -------------------------------------------------------------------------
+
+    def run(self, function: Callable[[Process], Any], faults: Faults | None = None) -> Any:
+        """Run a function once; what came of it, or the error it died of."""
+        process = self.process(faults)
+        return self.outcome(process, function)
+
+    def outcome(self, process: Process, function: Callable[[Process], Any]) -> Any:
+        random.seed(len(process.crossed))
+        try:
+            return function(process)
+        except Crash as crash:
+            self.crashes += 1
+            return crash
+        except (CustomersError, ClientError) as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - botocore's and the code's own: a 500
+            return error
+        finally:
+            self.crossed += len(process.crossed)
+
+    def deliver(self, delivery: Delivery, faults: Faults | None = None) -> bool:
+        """Deliver one event; whether it was answered with 200."""
+        result = self.run(lambda process: self.receive(process, delivery.event), faults)
+        delivery.attempts += 1
+        if isinstance(result, BaseException):
+            delivery.next_at = self.time.now + min(60 * 2**delivery.attempts, 4 * 3600)
+            return False
+        self.deliveries.remove(delivery)
+        self._learn(delivery.event)
+        return True
+
+    def deliver_due(self) -> None:
+        for delivery in list(self.deliveries):
+            if delivery.next_at <= self.time.now:
+                self.deliver(delivery)
+
+    def due(self, *, until: float | None = None) -> list[tuple[int, str, str]]:
+        """What the ``due`` index holds: (due_at, pk, sk), the first first."""
+        until = self.time.now if until is None else until
+        found = []
+        for shard in DUE_SHARDS:
+            page = self.dynamo.query(
+                TableName=RECORDS,
+                IndexName=DUE_INDEX,
+                KeyConditionExpression="due_shard = :s AND due_at <= :n",
+                ExpressionAttributeValues={":s": {"S": shard}, ":n": {"N": str(int(until))}},
+            )
+            found += [(int(i["due_at"]["N"]), i["pk"]["S"], i["sk"]["S"]) for i in page["Items"]]
+        return sorted(found)
+
+    def settle(self, until: float) -> None:
+        """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
+
+        Moves from one moment at which something can happen to the next, up to ``until``.
+        """
+        forever = until + 1
+        for _ in range(2000):
+            self.stripe.now = int(self.time.now)
+            self.stripe.run_due()
+            self._post()
+            self.deliver_due()
+            for event in self.scheduler.fire_due(self.time.now):
+                self.run(functools.partial(self.fire, event=event))
+            if self.sweeps and self.due():
+                self.run(self.sweep)
+            now = self.time.now
+            waiting = self.due(until=until) if self.sweeps else []
+            due_at = max(waiting[0][0], now + SWEEP_SECONDS) if waiting else forever
+            moments = [
+                self.stripe.next_at() or forever,
+                self.scheduler.next_at() or forever,
+                min((d.next_at for d in self.deliveries), default=forever),
+                due_at,
+            ]
+            following = max(min(moments), now + 0.5)
+            if following > until:
+                self.time.now = max(until, now)
+                return
+            self.time.now = following
+        self.truth.violations.append(f"not at rest after a long time: {self.due()[:3]}")
+
+
+class Gateway(StripeGateway):
+    """The gateway, whose SDK speaks to the engine."""
+
+    def __init__(self, process: Process, *, interactive: bool) -> None:
+        connect, read = INTERACTIVE_TIMEOUTS if interactive else (3.05, 9.0)
+        super().__init__(
+            lambda: {"live": "sk_live_faults", "test": "sk_test_faults"},
+            "https://stripe.test",
+            connect_timeout=connect,
+            read_timeout=read,
+        )
+        self._process = process
+
+    def _client(self, key: str) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            key,
+            http_client=StripeHttp(self._process),
+            base_addresses={"api": "https://stripe.test"},
+            max_network_retries=0,
+        )
+
+
+def customer_of(account: str) -> str:
+    """The public id of a customer with this account alone."""
+    return customer_id_of(STORE.store_id, f"account:{account}")
+
+
+def _token(*, fresh: bool = False) -> str:
+    return TOKEN
+
+
+def _signature(body: bytes, at: int) -> str:
+    signed = hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={signed}"
+
+
+__all__ = ["Boundary", "Delivery", "Scheduler", "Truth", "World", "customer_of", "on_virtual_time"]
