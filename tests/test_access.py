@@ -477,6 +477,16 @@ def test_a_purchase_of_the_supergroup_keeps_whoever_came_through_the_group(world
     assert world.telegram.asked("unbanChatMember") == []
 
 
+def test_a_purchase_of_the_group_keeps_whoever_came_through_the_supergroup(world: World) -> None:
+    world.product("prod_1", "-1001000000005")
+    world.product("prod_2", "-5")
+    world.remover.chats.migrated(DEMO, "-5", "-1001000000005")
+    key = world.ended()
+    world.purchase("sub_2", products=["prod_2"])
+    assert world.remove(key, chat="-1001000000005").state == "kept"
+    assert world.telegram.calls == []
+
+
 def test_a_chat_that_moved_to_another_stores_is_never_touched(world: World) -> None:
     world.product("prod_1", "-5")
     world.remover.chats.claim(OTHER, "-1001000000005")
