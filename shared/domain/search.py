@@ -59,6 +59,7 @@ COMMON_INITIALS = frozenset("abcdefghijklmnoprstvwy")
 
 # Separators that no normalised text contains.
 _FIELD, _WORD, _ID = "\x1e", "\x1f", "\x1d"
+ID_END = _ID
 
 # Letters that look like another with a mark, but that Unicode doesn't take apart.
 _LETTERS = str.maketrans(

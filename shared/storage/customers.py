@@ -25,7 +25,7 @@ from typing import Any
 from shared.domain.clock import Clock, system_clock
 from shared.domain.customer import Account, customer_id_of, identity, summarize
 from shared.domain.errors import TryAgainLater
-from shared.domain.search import Entry, entry_of, id_sort_key
+from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.records import MAX_CONFLICTS, Record, Records, dumps, profile_key
 from shared.tenant import Tenant
@@ -107,17 +107,7 @@ class Customers:
         return None if customer_id is None else self.get(tenant, customer_id)
 
     def _stored(self, tenant: Tenant, customer_id: str) -> _Stored:
-        item = self._table.get(tenant.customer_pk(customer_id), "CUSTOMER")
-        if item is None:
-            return _Stored()
-        return _Stored(
-            rev=item["rev"],
-            accounts=tuple(json.loads(item["accounts"])),
-            row=item.get("row"),
-            digest=item.get("digest"),
-            manifests=tuple(json.loads(item["manifests"])),
-            dirty=bool(item.get("dirty")),
-        )
+        return _unpack(self._table.get(tenant.customer_pk(customer_id), "CUSTOMER"))
 
     # -- bringing the list up to date -------------------------------------------------------------
 
@@ -179,22 +169,13 @@ class Customers:
     ) -> list[Record]:
         """Write a customer's item and rows, where they differ; the account's records."""
         stored = self._stored(tenant, customer_id)
-        found = {
-            name: self._records.account(tenant, name, "PROFILE")
-            for name in sorted({*stored.accounts, account})
-        }
-        members = {
-            name: _account(name, records)
-            for name, records in found.items()
-            if self._whose(tenant, name, records)[0] == customer_id and _holds_anything(records)
-        }
-        row = summarize(customer_id, members.values())
-        entry = None if row is None else entry_of(row)
+        found = self._accounts(tenant, {*stored.accounts, account})
+        members, entry = self._members(tenant, customer_id, found)
         if not members and not stored.rev:
             return found[account]
         after = replace(
             stored,
-            accounts=tuple(members),
+            accounts=members,
             row=None if entry is None else entry.row,
             digest=None if entry is None else _digest(entry),
             manifests=() if entry is None else (_manifest(entry),),
@@ -203,6 +184,21 @@ class Customers:
         if after != stored or rewrite:
             self._write(tenant, customer_id, stored, after, entry=entry, rewrite=rewrite)
         return found[account]
+
+    def _accounts(self, tenant: Tenant, names: Iterable[str]) -> dict[str, list[Record]]:
+        return {name: self._records.account(tenant, name, "PROFILE") for name in sorted(names)}
+
+    def _members(
+        self, tenant: Tenant, customer_id: str, found: Mapping[str, list[Record]]
+    ) -> tuple[tuple[str, ...], Entry | None]:
+        """The accounts that are this customer, and what the index should hold of it."""
+        members = {
+            name: _account(name, records)
+            for name, records in found.items()
+            if self._whose(tenant, name, records)[0] == customer_id and _holds_anything(records)
+        }
+        row = summarize(customer_id, members.values())
+        return tuple(members), None if row is None else entry_of(row)
 
     def _write(
         self,
@@ -214,9 +210,7 @@ class Customers:
         entry: Entry | None,
         rewrite: bool,
     ) -> None:
-        index = self._index
-        if index is None:
-            raise RuntimeError("this function was given no index table")
+        index = self._index_table()
         same = (before.row, before.digest) == (after.row, after.digest)
         known = before.keys if same and not (before.dirty or rewrite) else frozenset()
         rows = [
@@ -242,6 +236,57 @@ class Customers:
             self._table.transact([check, *part])
         self._table.transact([self._item_action(tenant, customer_id, announced, after), *rows])
 
+    def _index_table(self) -> Table:
+        if self._index is None:
+            raise RuntimeError("this function was given no index table")
+        return self._index
+
+    # -- comparing the list with the records -------------------------------------------------------
+
+    def is_shown(self, tenant: Tenant, account: str) -> bool:
+        """Whether the list shows exactly what the records say of an account's customer, or is
+        known to be behind, so that the sweep will bring it up to date."""
+        records = self._records.account(tenant, account, "PROFILE")
+        customer_id, filed_under = self._whose(tenant, account, records)
+        stored = self._stored(tenant, customer_id)
+        found = self._accounts(tenant, {*stored.accounts, account})
+        if any(r.reindex_at is not None for part in found.values() for r in part):
+            return True
+        members, entry = self._members(tenant, customer_id, found)
+        wanted = {} if entry is None else _rows(tenant, entry)
+        shown = self._index_table().batch_get((row["pk"], row["sk"]) for row in wanted.values())
+        return (
+            stored.accounts == members
+            and stored.keys == frozenset(wanted)
+            and all(shown.get((row["pk"], row["sk"])) == row for row in wanted.values())
+            and (filed_under == customer_id or not records)
+        )
+
+    def strays(self, tenant: Tenant, rows: Iterable[RowKey]) -> list[RowKey]:
+        """Those of these rows of the index that no customer's item knows of."""
+        owners = {row: tenant.customer_pk(_owner(row)) for row in rows}
+        items = self._table.batch_get((pk, "CUSTOMER") for pk in owners.values())
+        known = {pk: _unpack(item).keys for (pk, _), item in items.items()}
+        return [row for row, pk in owners.items() if row not in known.get(pk, frozenset())]
+
+    def drop_stray(self, tenant: Tenant, row: RowKey) -> bool:
+        """Delete such a row, unless its customer has it by now; whether it was deleted."""
+        customer_id = _owner(row)
+        stored = self._stored(tenant, customer_id)
+        if row in stored.keys:
+            return False
+        condition, values = "attribute_not_exists(pk)", {}
+        if stored.rev:
+            condition, values = "rev = :rev", {"rev": stored.rev}
+        pk = tenant.customer_pk(customer_id)
+        check = self._table.check_action(pk, "CUSTOMER", condition, **values)
+        drop = self._index_table().delete_action(tenant.index_pk(row[0]), row[1])
+        try:
+            self._table.transact([check, drop])
+        except (ConditionFailed, Contention):
+            return False
+        return True
+
     def _item_action(
         self, tenant: Tenant, customer_id: str, before: _Stored, after: _Stored
     ) -> Item:
@@ -262,6 +307,19 @@ class Customers:
         return self._table.put_action(item, "attribute_not_exists(pk)")
 
 
+def _unpack(item: Item | None) -> _Stored:
+    if item is None:
+        return _Stored()
+    return _Stored(
+        rev=item["rev"],
+        accounts=tuple(json.loads(item["accounts"])),
+        row=item.get("row"),
+        digest=item.get("digest"),
+        manifests=tuple(json.loads(item["manifests"])),
+        dirty=bool(item.get("dirty")),
+    )
+
+
 def _account(name: str, records: Iterable[Record]) -> Account:
     sources = next((r.sources for r in records if r.key.kind == "PROFILE"), {})
     return Account(name, sources, tuple(r.purchase for r in records if r.key.kind == "PURCHASE"))
@@ -277,9 +335,15 @@ def _manifest(entry: Entry) -> dict[str, Any]:
 
 
 def _keys(manifest: Mapping[str, Any]) -> Iterable[RowKey]:
-    customer_id = manifest["sk"].split("#", 1)[1]
+    customer_id = manifest["sk"].rsplit("#", 1)[1]
     yield from ((name, manifest["sk"]) for name in manifest["lists"])
     yield from ((IDS, id_sort_key(key, customer_id)) for key in manifest["ids"])
+
+
+def _owner(row: RowKey) -> str:
+    """The customer that a row of the index is of."""
+    name, sk = row
+    return sk.rsplit(ID_END if name == IDS else "#", 1)[1]
 
 
 def _digest(entry: Entry) -> str:
