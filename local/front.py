@@ -18,10 +18,12 @@ from aiohttp import web
 from yarl import URL
 
 from local.issuer import PATH as ISSUER_PATH
-from local.issuer import Issuer, Login
+from local.issuer import STORE_CLAIM, Issuer, Login
 from local.running import Running
 
 _CONSOLE = Path(__file__).parent.parent / "console" / "dist"
+CLIENT = "console"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # API Gateway's own limit for HTTP APIs.
 _LARGEST_BODY = 10 * 1024 * 1024
@@ -42,6 +44,17 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
+# As the deployment's CloudFront sends them. Avatars come from wherever a storefront keeps them.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+        "img-src 'self' https:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
 _SESSION = web.AppKey("session", aiohttp.ClientSession)
 _RUNNING = web.AppKey("running", Running)
 
@@ -60,17 +73,36 @@ def application(data_dir: Path, issuer: Issuer, console: Path = _CONSOLE) -> web
     app.router.add_routes(Login(issuer).routes())
     app.router.add_route("*", "/v1/{rest:.*}", _to_api)
 
+    async def configuration(_: web.Request) -> web.Response:
+        """What the console has to know; in a deployment a file beside it."""
+        facts = {"issuer": issuer.url, "client_id": CLIENT, "store_claim": STORE_CLAIM}
+        return web.json_response(facts, headers={"Cache-Control": "no-cache"})
+
     async def page(request: web.Request) -> web.StreamResponse:
+        answer = await found(request)
+        if (console / "index.html").is_file():
+            answer.headers.update(_PAGE_HEADERS)
+        return answer
+
+    async def found(request: web.Request) -> web.StreamResponse:
+        home = URL(issuer.url).origin()
+        if request.host != home.authority and request.url.host in _LOOPBACK:
+            # One origin for console, API and login, whatever name of this machine was typed.
+            raise web.HTTPFound(home.join(request.rel_url))
         root = console.resolve()
         asked = (root / request.path.lstrip("/")).resolve()
         if asked.is_relative_to(root) and asked.is_file():
-            return web.FileResponse(asked)
+            # The build puts a digest of the content into these names.
+            lasting = asked.is_relative_to(root / "assets")
+            cache = "public, max-age=31536000, immutable" if lasting else "no-cache"
+            return web.FileResponse(asked, headers={"Cache-Control": cache})
         if (root / "index.html").is_file():  # the console's own addresses
             return web.FileResponse(root / "index.html", headers={"Cache-Control": "no-cache"})
         if request.path != "/":
             raise web.HTTPNotFound
         return web.Response(text=_PAGE, content_type="text/html")
 
+    app.router.add_get("/config.json", configuration)
     app.router.add_get("/{path:.*}", page)
     return app
 

@@ -111,6 +111,8 @@ class Login:
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
         self._grants: dict[str, _Grant] = {}
+        # Cookies know no ports, and several stacks may run side by side.
+        self._cookie = f"store_{urlsplit(issuer.url).port or 0}"
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -131,6 +133,9 @@ class Login:
         asked = dict(request.query)
         if (problem := _problem(asked)) is not None:
             return web.json_response(problem, status=400)
+        known = request.cookies.get(self._cookie)
+        if known and asked.get("prompt") != "login":
+            raise self._answered(asked, known)
         hidden = "".join(
             f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
             for name, value in asked.items()
@@ -141,9 +146,17 @@ class Login:
         asked = {name: str(value) for name, value in (await request.post()).items()}
         if (problem := _problem(asked)) is not None:
             return web.json_response(problem, status=400)
+        store = asked.get("store", "").strip() or "demo"
+        answer = self._answered(asked, store)
+        # The issuer remembers its user for as long as the browser is open, as others do.
+        answer.set_cookie(self._cookie, store, path=PATH, httponly=True, samesite="Lax")
+        raise answer
+
+    def _answered(self, asked: dict[str, str], store: str) -> web.HTTPFound:
+        """The way back to the console, with a code for the store."""
         code = secrets.token_urlsafe(32)
         self._grants[code] = _Grant(
-            store=asked.get("store", "").strip() or "demo",
+            store=store,
             client_id=asked["client_id"],
             redirect_uri=asked["redirect_uri"],
             challenge=asked["code_challenge"],
@@ -154,7 +167,7 @@ class Login:
         if "state" in asked:
             query["state"] = asked["state"]
         separator = "&" if urlsplit(asked["redirect_uri"]).query else "?"
-        raise web.HTTPFound(f"{asked['redirect_uri']}{separator}{urlencode(query)}")
+        return web.HTTPFound(f"{asked['redirect_uri']}{separator}{urlencode(query)}")
 
     async def _token(self, request: web.Request) -> web.Response:
         asked = {name: str(value) for name, value in (await request.post()).items()}
