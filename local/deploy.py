@@ -32,6 +32,7 @@ from samtranslator.yaml_helper import yaml_parse
 REGION = "us-east-1"
 # ministack takes the access key for the account's number.
 ACCOUNT = "000000000000"
+SECRET_KEY = "local"
 STACK = "customers"
 
 _BUCKET = "artefacts"
@@ -59,7 +60,7 @@ class Aws:
             region_name=REGION,
             endpoint_url=url,
             aws_access_key_id=ACCOUNT,
-            aws_secret_access_key="local",
+            aws_secret_access_key=SECRET_KEY,
             config=Config(retries={"max_attempts": 1}, proxies={}, read_timeout=310),
         )
 
@@ -128,7 +129,10 @@ def _packaged(aws: Aws, root: Path) -> dict[str, Any]:
         for name, resource in template["Resources"].items()
         if resource["Type"] != "AWS::Serverless::LayerVersion"
     }
-    return template
+    # ministack takes every schedule for one of the default group when it looks at policies.
+    group = ":schedule/${ScheduleGroup}/*"
+    adapted: dict[str, Any] = json.loads(json.dumps(template).replace(group, ":schedule/default/*"))
+    return adapted
 
 
 def _artefact(root: Path) -> bytes:

@@ -54,7 +54,7 @@ def answers(url: str, status: int = 200) -> Callable[[], bool]:
 
     def check() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=2) as response:
+            with urllib.request.urlopen(url, timeout=10) as response:
                 return bool(response.status == status)
         except urllib.error.HTTPError as error:
             return error.code == status

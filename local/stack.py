@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from local.deploy import ACCOUNT, REGION, Aws, deploy
+from local.deploy import ACCOUNT, REGION, SECRET_KEY, Aws, deploy
 from local.front import issuer_url
 from local.function_logs import FunctionLogs
 from local.issuer import AUDIENCE, STORE_CLAIM, Issuer
@@ -224,8 +224,11 @@ class Stack:
         answering = answers(f"{self.url}/v1/openapi.json")
         children = self.children.values()
         while not (all(child.alive and child.ready() for child in children) and answering()):
+            if self._stopping.is_set():
+                raise NotReady("the stack was stopped")
             if time.monotonic() > deadline:
-                raise NotReady(f"the stack did not answer within {seconds:g} s")
+                logs = self.data_dir / "logs"
+                raise NotReady(f"the stack did not answer within {seconds:g} s: see {logs}")
             time.sleep(0.1)
 
     # -- use -----------------------------------------------------------------------------------
@@ -274,8 +277,7 @@ class Stack:
         self.children[FRONT].wait_ready()
         self._seed()
         self._tell(ready=True)
-        if not answers(f"{self.url}/v1/openapi.json")():
-            raise NotReady(f"the API does not answer: see {self.data_dir / 'logs'}")
+        self.wait_ready()
 
     def _define(self) -> list[Child]:
         environment = clean_environment()
@@ -311,6 +313,9 @@ class Stack:
                 IOT_MTLS_ENABLED="0",
                 SFTP_ENABLED="0",
                 PERSIST_STATE="0",
+                AUTH="true",  # roles' policies hold, but for the tables, which are not its own
+                AWS_ACCESS_KEY_ID=ACCOUNT,
+                AWS_SECRET_ACCESS_KEY=SECRET_KEY,
                 TMPDIR=str(data / "tmp"),
             ),
         ]
@@ -412,7 +417,7 @@ class Stack:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
         log_file = self.data_dir / "logs" / "restore.log"
         with log_file.open("ab") as log:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.stack import ROOT, Options, Stack
+from local.stack import ROOT, Options, Stack, invoke
 
 FUNCTIONS = (
     "list_customers",
@@ -36,12 +36,25 @@ FUNCTIONS = (
 PROBE = """
 import base64, hashlib, json, os
 import boto3
+from botocore.exceptions import ClientError
 
 records = boto3.client("dynamodb")
+
+def attempt(service, operation, request):
+    # Policies are enforced by the local AWS itself, so its own tables are asked.
+    client = boto3.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    try:
+        getattr(client, operation)(**request)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        return "denied" if code.startswith("AccessDenied") else code
+    return "allowed"
 
 def lambda_handler(event, context):
     name = os.environ["POWERTOOLS_SERVICE_NAME"]
     print("called", name)
+    if "attempts" in event:
+        return [attempt(**one) for one in event["attempts"]]
     if "routeKey" not in event:
         records.put_item(
             TableName=os.environ["RECORDS_TABLE"],
@@ -227,6 +240,99 @@ def test_functions_get_their_settings_and_no_secrets(
     }
     values = set(environment.values())
     assert not values & {"sk_test_1", "whsec_local", "123456:LOCAL"}
+
+
+# What each function may do, by name of the attempt.
+READS = {"get record", "query records"}
+ACTS = {
+    *READS,
+    "put record",
+    "delete record",
+    "query index",
+    "put index",
+    "schedule",
+    "unschedule",
+    "secret StripeApiSecretArn",
+    "secret TelegramSecretArn",
+}
+ALLOWED = {
+    "list-customers": {*READS, "by_ref", "query index", "secret CursorSecretArn"},
+    "get-customer": {*READS, "secret CursorSecretArn"},
+    "cancel-purchase": ACTS,
+    "stripe-webhook": {*ACTS, "by_ref", "secret StripeWebhookSecretArn"},
+    "store-events": {*ACTS, "by_ref"},
+    "period-end-revoker": {*ACTS, "due"},
+}
+
+
+def attempts(stack: Stack) -> dict[str, dict[str, Any]]:
+    records = {"TableName": stack.outputs["RecordsTableName"]}
+    index = {"TableName": stack.outputs["CustomerIndexTableName"]}
+    key = {"pk": {"S": "a"}, "sk": {"S": "a"}}
+    group = {"GroupName": stack.outputs["ScheduleGroupName"]}
+
+    def query(table: dict[str, str], attribute: str, **more: str) -> dict[str, Any]:
+        values = {":value": {"S": "a"}}
+        condition = {"KeyConditionExpression": "#key = :value"}
+        names = {"ExpressionAttributeNames": {"#key": attribute}}
+        return {**table, **condition, **names, "ExpressionAttributeValues": values, **more}
+
+    found = {
+        "get record": ("dynamodb", "get_item", {**records, "Key": key}),
+        "query records": ("dynamodb", "query", query(records, "pk")),
+        "by_ref": ("dynamodb", "query", query(records, "ref", IndexName="by_ref")),
+        "due": ("dynamodb", "query", query(records, "due_shard", IndexName="due")),
+        "scan records": ("dynamodb", "scan", records),
+        "put record": ("dynamodb", "put_item", {**records, "Item": key}),
+        "delete record": ("dynamodb", "delete_item", {**records, "Key": key}),
+        "delete table": ("dynamodb", "delete_table", index),
+        "query index": ("dynamodb", "query", query(index, "pk")),
+        "put index": ("dynamodb", "put_item", {**index, "Item": key}),
+        "schedule": (
+            "scheduler",
+            "create_schedule",
+            {
+                **group,
+                "Name": f"probe-{time.monotonic_ns()}",
+                "ScheduleExpression": "at(2099-01-01T00:00:00)",
+                "FlexibleTimeWindow": {"Mode": "OFF"},
+                "Target": {
+                    "Arn": stack.outputs["RevokerFunctionArn"],
+                    "RoleArn": stack.outputs["ScheduleRoleArn"],
+                },
+            },
+        ),
+        "unschedule": ("scheduler", "delete_schedule", {**group, "Name": "nothing"}),
+        "invoke": (
+            "lambda",
+            "invoke",
+            {"FunctionName": stack.outputs["RevokerFunctionArn"], "Payload": "{}"},
+        ),
+        **{
+            f"secret {name}": (
+                "secretsmanager",
+                "get_secret_value",
+                {"SecretId": stack.outputs[name]},
+            )
+            for name in stack.outputs
+            if name.endswith("SecretArn")
+        },
+    }
+    return {
+        name: {"service": service, "operation": operation, "request": request}
+        for name, (service, operation, request) in found.items()
+    }
+
+
+@pytest.mark.parametrize("function", ALLOWED)
+def test_a_function_can_do_what_its_policy_allows_and_nothing_else(
+    stack: Stack, function: str
+) -> None:
+    tried = attempts(stack)
+    event = {"attempts": list(tried.values())}
+    outcomes = dict(zip(tried, invoke(stack.aws, f"customers-{function}", event), strict=True))
+    allowed = {name for name, outcome in outcomes.items() if outcome != "denied"}
+    assert allowed == ALLOWED[function], outcomes
 
 
 def test_a_one_time_schedule_invokes_the_revoker_and_is_gone(stack: Stack) -> None:

@@ -42,7 +42,7 @@ Permissions = dict[str, set[str]]
 
 
 def secret(name: str) -> str:
-    return json.dumps({"Ref": name})
+    return json.dumps({"Fn::GetAtt": [name, "Id"]})
 
 
 def logs(function: str) -> Permissions:
