@@ -867,6 +867,22 @@ def test_a_person_does_not_wait_for_slots_that_stay_taken(world: World) -> None:
     assert (removal.state, removal.wait, removal.attempts) == ("revoking", 5, 0)
 
 
+def test_a_slot_that_becomes_free_goes_to_the_person_and_not_to_the_queue(world: World) -> None:
+    bot = world.remover.bot
+    for owner in ("a", "b"):
+        bot.take_slot(owner, until=world.time() + 60, interactive=False)
+    queue: list[str | None] = []
+
+    def sleep(seconds: float) -> None:
+        world.time.sleep(seconds)
+        bot.give_slot_back("SLOT#1", "b")
+        queue.append(bot.take_slot("c", until=world.time() + 60, interactive=False))
+
+    world.remover.sleep = sleep
+    assert world.remove(world.ended(), interactive=True).state == "revoked"
+    assert queue == [None]
+
+
 def test_those_in_the_queue_that_find_no_slot_are_spread_over_time(world: World) -> None:
     for owner in ("a", "b"):
         world.remover.bot.take_slot(owner, until=world.time() + 600, interactive=False)
