@@ -1,0 +1,181 @@
+"""What follows from each event of the store's own platform."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from functions.store_events.messages import (
+    AccessCodeRedeemed,
+    CustomerProfileChanged,
+    Message,
+    ProductChanged,
+    TelegramLinked,
+)
+from shared.domain.clock import Clock, parse_iso, system_clock
+from shared.domain.errors import TryAgainLater
+from shared.domain.merge import Data, Fetched, Observation
+from shared.observability import logger
+from shared.storage.parked import Parked, ParkedEvent
+from shared.storage.products import Products
+from shared.storage.records import Key, Records, profile_key, purchase_key
+from shared.tenant import Tenant, account_of, store_of
+
+# A link may overtake the purchase it is for; Lambda tries again after one minute and after two.
+PATIENCE_SECONDS = 150
+
+
+class ReindexCustomers(Protocol):
+    """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
+
+    def reindex(self, tenant: Tenant, account: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class BusEvent:
+    """An event as EventBridge delivers it.
+
+    Attributes:
+        at: when it was sent, seconds since the epoch.
+    """
+
+    id: str
+    type: str
+    at: int
+
+    def says(self, source: str, data: Data) -> Observation:
+        """The platform can't be asked which of two events of one second was the later one. The
+        event's id decides, so that it is the same in whatever order they arrive."""
+        stage = 1 + zlib.crc32(self.id.encode())
+        return Observation(source, data, self.at, self.id, rank=stage)
+
+
+@dataclass(frozen=True)
+class StoreEvents:
+    """Applies the bus's events.
+
+    Attributes:
+        drive: does what a purchase now needs; never fails.
+        count: counts something an operator should know of.
+    """
+
+    records: Records
+    customers: ReindexCustomers
+    products: Products
+    parked: Parked
+    drive: Callable[[Key], None]
+    count: Callable[[str], None]
+    clock: Clock = system_clock
+
+    def handle(self, raw: Mapping[str, Any]) -> str:
+        """Apply an event; ``applied``, or ``parked`` where it never can be.
+
+        Raises:
+            TryAgainLater, StripeError, botocore's errors: it may be applied later.
+        """
+        try:
+            event = BusEvent(str(raw["id"]), str(raw["detail-type"]), parse_iso(raw["time"]))
+            model, apply = HANDLERS[event.type]
+            message = model.model_validate(raw["detail"])
+        except (KeyError, TypeError, ValidationError, ValueError) as error:
+            return self._park(raw, f"malformed: {type(error).__name__}")
+        return apply(self, event, message) or self._park(raw, "no such purchase")
+
+    def on_access_code_redeemed(self, event: BusEvent, message: AccessCodeRedeemed) -> str:
+        account = f"store:{message.grouptizer_id}"
+        key = purchase_key(message.tenant, account, f"code_{message.access_code}")
+        redemption = {
+            "access_code": message.access_code,
+            "product_id": message.product_id,
+            "redeemed_at": _seconds(message.redeemed_at),
+            "expires_at": _seconds(message.expires_at),
+            "telegram_user_id": message.telegram_user_id,
+        }
+        return self._store_purchase(key, event.says("redemption", redemption))
+
+    def on_telegram_linked(self, event: BusEvent, message: TelegramLinked) -> str | None:
+        found = self.records.find(message.tenant, message.purchase_id)
+        if not found:
+            if self.clock() - event.at < PATIENCE_SECONDS:
+                raise TryAgainLater("the purchase is not known yet")
+            return None
+        link = {
+            "telegram_user_id": message.telegram_user_id,
+            "invite_links": dict(message.invite_links),
+        }
+        # A guest's purchase that has just become a customer's may still be found at both places.
+        item = min(found, key=lambda item: account_of(item["pk"]).startswith("guest:"))
+        key = Key(item["pk"], item["sk"], item["ref"])
+        return self._store_purchase(key, event.says("link", link))
+
+    def on_product_changed(self, event: BusEvent, message: ProductChanged) -> str:
+        product = {
+            "name": message.name,
+            "chats": list(message.telegram_chat_ids),
+            "deleted": message.deleted,
+        }
+        seen = event.says("store", product)
+        for _ in range(self.products.observe(message.tenant, message.product_id, seen, True)):
+            self.count("ChatOfAnotherStore")
+        return "applied"
+
+    def on_customer_profile_changed(self, event: BusEvent, message: CustomerProfileChanged) -> str:
+        account = f"store:{message.grouptizer_id}"
+        profile = {
+            "name": message.name,
+            "email": message.email,
+            "grouptizer_id": message.grouptizer_id,
+            "avatar_url": message.avatar_url,
+            "created_at": _seconds(message.created_at),
+        }
+        self._store(profile_key(message.tenant, account), event.says("store", profile))
+        return "applied"
+
+    def _store_purchase(self, key: Key, seen: Observation) -> str:
+        user = seen.data["telegram_user_id"]
+        self._store(key, seen, frozenset() if user is None else frozenset({user}))
+        self.drive(key)
+        return "applied"
+
+    def _store(self, key: Key, seen: Observation, ids: frozenset[str] = frozenset()) -> None:
+        def nobody_to_ask() -> Fetched | None:
+            return None
+
+        outcome = self.records.observe(key, seen, fetch=nobody_to_ask, ids=ids)
+        record = outcome.record
+        if outcome.facts_changed or (record is not None and record.reindex_at is not None):
+            tenant = store_of(key.pk)
+            self.customers.reindex(tenant, account_of(key.pk))
+
+    def _park(self, raw: Mapping[str, Any], reason: str) -> str:
+        """Keep an event that can't be applied: trying again would go on for ever."""
+        detail = raw.get("detail")
+        try:
+            tenant = Tenant(detail["store_id"]) if isinstance(detail, dict) else None
+            at = parse_iso(raw["time"])
+        except (KeyError, TypeError, ValueError):
+            tenant, at = None, int(self.clock())
+        body = json.dumps(raw, default=str).encode()
+        event_id = str(raw.get("id") or "unknown")
+        self.parked.park(tenant, ParkedEvent(event_id, at, "store", reason, body))
+        self.count("EventParked")
+        logger.warning("parked", event_id=event_id, reason=reason)
+        return "parked"
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+HANDLERS: Mapping[str, tuple[type[Message], Callable[..., str | None]]] = {
+    "AccessCodeRedeemed": (AccessCodeRedeemed, StoreEvents.on_access_code_redeemed),
+    "TelegramLinked": (TelegramLinked, StoreEvents.on_telegram_linked),
+    "ProductChanged": (ProductChanged, StoreEvents.on_product_changed),
+    "CustomerProfileChanged": (CustomerProfileChanged, StoreEvents.on_customer_profile_changed),
+}

@@ -1,0 +1,51 @@
+"""Events of the store's own platform, from the EventBridge bus of the template.
+
+EventBridge and Lambda both deliver at least once and try again after an exception; what can never
+be applied is parked instead of raised.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.store_events.apply import StoreEvents
+from shared.assembly import driver, products
+from shared.domain.errors import CustomersError
+from shared.observability import log_failure, metrics
+from shared.storage.parked import Parked
+from shared.storage.records import Key
+from shared.wiring import customers, records, records_table
+
+DRIVE_SECONDS = 20.0
+
+
+@cache
+def store_events() -> StoreEvents:
+    return StoreEvents(
+        records=records(),
+        customers=customers(),
+        products=products(interactive=False),
+        parked=Parked(records_table()),
+        drive=_drive,
+        count=lambda name: metrics.add_metric(name=name, unit=MetricUnit.Count, value=1),
+    )
+
+
+def _drive(key: Key) -> None:
+    try:
+        driver(interactive=False).drive(key, deadline=time.monotonic() + DRIVE_SECONDS)
+    except (CustomersError, BotoCoreError, ClientError) as error:
+        log_failure("left to the sweep", error)
+
+
+def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    try:
+        return {"result": store_events().handle(event)}
+    finally:
+        if metrics.metric_set:
+            metrics.flush_metrics()
