@@ -68,6 +68,7 @@ class Issuer:
             "sub": f"owner@{store}",
             "iat": now,
             "exp": now + seconds,
+            "token_use": "access",
             STORE_CLAIM: store,
             **(claims or {}),
         }
@@ -186,7 +187,9 @@ class Login:
         seconds = 3600
         token = self._issuer.token(grant.store, seconds=seconds)
         identity = self._issuer.token(
-            grant.store, seconds=seconds, claims={"aud": grant.client_id, "nonce": grant.nonce}
+            grant.store,
+            seconds=seconds,
+            claims={"aud": grant.client_id, "nonce": grant.nonce, "token_use": "id"},
         )
         return web.json_response(
             {

@@ -21,6 +21,10 @@ class CustomersError(Exception):
         self.detail = detail or self.title
 
 
+class InvalidToken(CustomersError):
+    status, code, title = 401, "invalid_token", "The token is not a valid access token"
+
+
 class StoreClaimMissing(CustomersError):
     status, code, title = 403, "forbidden", "The token names no single store"
 

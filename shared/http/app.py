@@ -8,13 +8,21 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 
-from shared.domain.errors import CustomersError, InvalidRequest, NotFound, StoreClaimMissing
+from shared.domain.clock import Clock, system_clock
+from shared.domain.errors import (
+    CustomersError,
+    InvalidRequest,
+    InvalidToken,
+    NotFound,
+    StoreClaimMissing,
+)
 from shared.observability import log_failure, logger
 from shared.tenant import Tenant
 
@@ -25,6 +33,10 @@ PROBLEM_JSON = "application/problem+json"
 # Below this, gzip's own time and header outweigh what it saves on the wire.
 GZIP_FROM_BYTES = 1400
 MAX_QUERY_BYTES = 8192
+
+# Claims that only ID tokens have: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+# and #HybridIDToken.
+_ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -90,11 +102,16 @@ def problem(error: CustomersError, request_id: str) -> Response[str]:
     return Response(status_code=error.status, content_type=PROBLEM_JSON, body=_dumps(body))
 
 
-def tenant_of(event: Event, claim: str) -> Tenant:
+def tenant_of(event: Event, claim: str, clock: Clock = system_clock) -> Tenant:
     """The store a request is for: the claim of its verified token, and nothing else.
+
+    The authorizer has checked signature, issuer and audience, and ``exp`` where there is one: a
+    token without it would be valid for ever. It takes ID tokens too, for it can't tell them from
+    access tokens.
 
     Raises:
         StoreClaimMissing: the claim is missing, empty, no store's id or has several values.
+        InvalidToken: the token never expires or has expired, or is an ID token.
     """
     context = event.get("requestContext") or {}
     claims = ((context.get("authorizer") or {}).get("jwt") or {}).get("claims") or {}
@@ -103,9 +120,30 @@ def tenant_of(event: Event, claim: str) -> Tenant:
     if not isinstance(value, str):
         raise StoreClaimMissing
     try:
-        return Tenant(value)
+        tenant = Tenant(value)
     except ValueError:
         raise StoreClaimMissing from None
+    if not _expires_after(claims.get("exp"), clock()):
+        raise InvalidToken("The token has expired, or never does")
+    if not _is_access_token(claims):
+        raise InvalidToken("The token is an ID token; the API takes access tokens")
+    return tenant
+
+
+def _expires_after(exp: Any, now: float) -> bool:
+    """Whether the claim is a time to come. API Gateway writes numbers as text."""
+    try:
+        at = float(exp)
+    except (TypeError, ValueError):
+        return False
+    return math.isfinite(at) and at > now
+
+
+def _is_access_token(claims: Mapping[str, Any]) -> bool:
+    """Amazon Cognito names the kind; other issuers' ID tokens give themselves away."""
+    return claims.get("token_use", "access") == "access" and not any(
+        name in claims for name in _ID_TOKEN_CLAIMS
+    )
 
 
 def request_id_of(event: Event) -> str:

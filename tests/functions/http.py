@@ -6,6 +6,7 @@ import base64
 import gzip
 import itertools
 import json
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +28,7 @@ def api_event(
     Args:
         query: pairs, or the raw query string.
         body: ``bytes`` are sent base64 encoded, as API Gateway does with binary types.
-        claims: all claims, instead of just the store.
+        claims: all claims but ``exp``, instead of just the store.
         store: ``None``: no token at all, as on a route without authorizer.
     """
     raw_query = query if isinstance(query, str) else urlencode(query)
@@ -39,7 +40,8 @@ def api_event(
     if claims is None and store is not None:
         claims = {"store_id": store, "sub": "owner"}
     if claims is not None:
-        request_context["authorizer"] = {"jwt": {"claims": claims, "scopes": None}}
+        verified = {"exp": str(int(time.time()) + 3600), **claims}
+        request_context["authorizer"] = {"jwt": {"claims": verified, "scopes": None}}
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": f"{method} {path}",
