@@ -35,6 +35,11 @@ def free_port() -> int:
             return port
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port."""
+    return not listens(port)()
+
+
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would lead to a cloud account, a proxy or secrets."""
     dropped = ("AWS_", "STRIPE_", "TELEGRAM_", "PYTHON")
@@ -116,12 +121,14 @@ class Child:
             NotReady: it ended, or the time is up.
         """
         deadline = time.monotonic() + seconds
-        while not self.ready():
-            if not self.alive:
-                raise NotReady(f"{self.name} ended before it was ready: see {self.log}")
+        while self.alive:
+            # Asked again after its answer: it may have been another process of that address.
+            if self.ready() and self.alive:
+                return
             if time.monotonic() > deadline:
                 raise NotReady(f"{self.name} was not ready within {seconds:g} s: see {self.log}")
             time.sleep(0.05)
+        raise NotReady(f"{self.name} ended before it was ready: see {self.log}")
 
     @property
     def alive(self) -> bool:

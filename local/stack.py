@@ -41,6 +41,7 @@ from local.processes import (
     answers,
     clean_environment,
     free_port,
+    is_free,
     listens,
 )
 from local.running import Running, State
@@ -163,8 +164,10 @@ class Stack:
 
         Raises:
             NotReady: a process did not come up; the message names its log.
-            RuntimeError: another stack uses the data folder, or the deployment failed.
+            RuntimeError: the port or the data folder is in use, or the deployment failed.
         """
+        if not is_free(self.port):
+            raise RuntimeError(f"port {self.port} is in use: choose another one with PORT=")
         self._claim_data()
         started = threading.Event()
         failure: list[BaseException] = []
@@ -532,7 +535,8 @@ def main() -> int:
         print(f"Could not start: {error}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
+            signal.signal(number, signal.SIG_IGN)
         stack.stop()
 
 

@@ -402,6 +402,13 @@ def test_a_second_stack_on_the_same_data_is_refused(stack: Stack) -> None:
         second.start()
 
 
+def test_a_port_in_use_is_named_before_anything_starts(stack: Stack, tmp_path: Path) -> None:
+    second = Stack(Options(data_dir=tmp_path, port=stack.port))
+    with pytest.raises(RuntimeError, match=f"port {stack.port} is in use"):
+        second.start()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_commands_print_a_working_token_and_run_the_sweep(stack: Stack) -> None:
     environment = {**os.environ, "DATA_DIR": str(stack.data_dir)}
 
