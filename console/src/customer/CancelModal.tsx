@@ -224,7 +224,6 @@ function WhenToCancel({
       label={t.cancel.when}
       value={when}
       onChange={(value) => onChange(value as When)}
-      classNames={{ label: classes.label ?? '' }}
     >
       <div className={classes.whens}>
         <Radio
@@ -261,7 +260,7 @@ function EffectList({
     when === 'period_end' && end !== null ? t.cancel.leavesOn(formatDate(end)) : t.cancel.leavesNow;
   return (
     <section className={classes.effect} aria-live="polite" aria-labelledby="effect">
-      <h3 id="effect" className={classes.label}>
+      <h3 id="effect" className={classes.effectTitle}>
         {t.cancel.effect}
       </h3>
       {isScheduled && <p>{t.cancel.noChange}</p>}

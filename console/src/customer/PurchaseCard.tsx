@@ -282,8 +282,8 @@ function Facts({ purchase }: { purchase: Purchase }) {
     ]);
   } else if (purchase.status === 'trialing' && purchase.trial_end !== null) {
     facts.push([t.purchase.trialEnds, <Day at={purchase.trial_end} />]);
-  } else if (purchase.current_period_end !== null) {
-    const renews = purchase.cancel_at === null && ['active', 'past_due'].includes(purchase.status);
+  } else if (purchase.current_period_end !== null && purchase.cancel_at === null) {
+    const renews = ['active', 'past_due'].includes(purchase.status);
     facts.push([
       renews ? t.purchase.renews : t.purchase.periodEnds,
       <Day at={purchase.current_period_end} />,

@@ -8,7 +8,7 @@ import { customersQuery } from '../api/queries';
 import { formatDate, formatExact } from '../format';
 import { customersRoute } from '../router';
 import { t } from '../texts';
-import { InfoIcon, LeftIcon, PeopleIcon, RightIcon, SearchIcon } from '../ui/icons';
+import { DownIcon, InfoIcon, LeftIcon, PeopleIcon, RightIcon, SearchIcon } from '../ui/icons';
 import { Announcer, Avatar, Badge, Failed, Hidden, ProviderBadge, State } from '../ui/ui';
 import classes from './customers.module.css';
 import { Filters } from './Filters';
@@ -125,6 +125,7 @@ export function CustomersPage() {
               value: String(n),
               label: t.customers.perPageOption(n),
             }))}
+            rightSection={<DownIcon size={15} />}
           />
           <div className={classes.turn}>
             <Button
@@ -171,7 +172,7 @@ function Rows({
             {t.customers.columns.customer}
           </th>
           <th role="columnheader" scope="col">
-            {t.customers.columns.paidWith}
+            {t.customers.columns.boughtWith}
           </th>
           <th role="columnheader" scope="col" className={classes.since}>
             {t.customers.columns.since}

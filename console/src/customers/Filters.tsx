@@ -56,6 +56,7 @@ export function Filters({
           { value: 'newest', label: t.customers.sortBy.newest },
           { value: 'oldest', label: t.customers.sortBy.oldest },
         ]}
+        rightSection={<DownIcon size={15} />}
       />
     </div>
   );

@@ -150,9 +150,9 @@ function initialsOf(name: string): string {
 
 /** The same person always has the same colour. */
 function hueOf(text: string): number {
-  let hue = 0;
-  for (const letter of text) hue = (hue * 31 + (letter.codePointAt(0) ?? 0)) % 360;
-  return hue;
+  let hash = 0;
+  for (const letter of text) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 0x9e3779b1);
+  return (hash >>> 8) % 360;
 }
 
 export function Avatar({
