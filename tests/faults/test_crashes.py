@@ -1,0 +1,31 @@
+"""Crashes, lost answers and errors at every boundary of every operation, single and in pairs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import crashes
+from tests.faults.operations import OPERATIONS, Operation
+
+PAIRS_PER_OPERATION = 40
+
+every_operation = pytest.mark.parametrize(
+    "operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS]
+)
+
+
+@every_operation
+def test_whatever_goes_wrong_once_the_end_is_the_same(operation: Operation) -> None:
+    wanted = crashes.undisturbed(operation)
+    assert wanted.broken == ()
+    covered = crashes.singles(operation)
+    total = len(wanted.boundaries)
+    print(f"\n{operation.name}: boundaries {total}/{total}, {covered}")
+    assert covered.failures == []
+
+
+@every_operation
+def test_whatever_goes_wrong_twice_the_end_is_the_same(operation: Operation) -> None:
+    covered = crashes.pairs(operation, sample=PAIRS_PER_OPERATION)
+    print(f"\n{operation.name}: a sample of pairs: {covered}")
+    assert covered.failures == []
