@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import stripe
+from stripe import StripeError, WebhookSignature
 
 from functions.stripe_webhook.events import Services
 from functions.stripe_webhook.receive import Receiver
@@ -68,7 +68,7 @@ class InProcessGateway(StripeGateway):
         if answer.status >= 300:
             message = body["error"].get("message")
             raise _failure(
-                stripe.StripeError(
+                StripeError(
                     message, answer.body, answer.status, body, code=body["error"].get("code")
                 )
             )
@@ -88,6 +88,7 @@ class World:
         standin: StripeStandin,
         client: Any = None,
         wrap: Callable[[Any], Any] = lambda client: client,
+        stripe: InProcessGateway | None = None,
     ) -> None:
         self.standin = standin
         if client is None:
@@ -101,7 +102,7 @@ class World:
         self.table = Table(self.client, "records")
         self.records = Records(self.table)
         self.customers = Customers(self.table, Table(self.client, "index"))
-        self.stripe = InProcessGateway(standin)
+        self.stripe = stripe or InProcessGateway(standin)
         self.registry = Registry(self.table, STORE.store_id)
         self.parked = Parked(self.table)
         self.products = Products(self.records, Chats(self.table), self.registry, self.stripe)
@@ -193,7 +194,7 @@ class World:
 
 
 def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
-    header: str = stripe.WebhookSignature.generate_signature_header(
+    header: str = WebhookSignature.generate_signature_header(
         body.decode(), secret, int(time.time() if at is None else at)
     )
     return header
