@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from shared.domain import removal as rules
-from shared.domain.clock import Clock, system_clock
+from shared.domain.clock import Clock, backoff_seconds, system_clock
 from shared.domain.purchase import Purchase, Removal, RemovalState
 from shared.domain.removal import Answer, Class
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
@@ -504,7 +504,7 @@ class AccessRemover:
         return _NotNow(until - int(self.clock()), reason)
 
     def _try_again(self, step: _Step, detail: str, *, unheard: bool = False) -> _NotNow:
-        wait = rules.backoff_seconds(step.removal.attempts + 1)
+        wait = backoff_seconds(step.removal.attempts + 1)
         return _NotNow(wait, detail, failed=True, unheard=unheard)
 
     def _name(self, step: _Step) -> str:

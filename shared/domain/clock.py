@@ -32,3 +32,12 @@ def parse_iso(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp())
+
+
+# Seconds before the next try of what failed for now; the last one repeats.
+_BACKOFF = (5, 30, 120, 600, 1800, 3600)
+
+
+def backoff_seconds(attempts: int) -> int:
+    """The wait after so many failed tries: grows to an hour and stays there."""
+    return _BACKOFF[min(max(attempts, 1), len(_BACKOFF)) - 1]

@@ -21,8 +21,6 @@ GET_MEMBER = "getChatMember"
 UNBAN = "unbanChatMember"
 REVOKE_LINK = "revokeChatInviteLink"
 
-# Seconds before the next try after Telegram failed or did not answer; the last one repeats.
-_BACKOFF = (5, 30, 120, 600, 1800, 3600)
 # A refusal nobody knows may be of the moment; after this many tries (about 45 minutes) it isn't.
 MAX_UNSURE_ATTEMPTS = 6
 # How long the bot rests after Telegram didn't accept its token: short enough to go on by itself
@@ -181,11 +179,6 @@ def display_name(chat_id: str, title: str | None) -> str:
     if len(name) > _MAX_TITLE:
         name = name[: _MAX_TITLE - 1].rstrip() + "…"
     return name or chat_id
-
-
-def backoff_seconds(attempts: int) -> int:
-    """The wait after so many failed tries: grows to an hour and stays there."""
-    return _BACKOFF[min(max(attempts, 1), len(_BACKOFF)) - 1]
 
 
 def _any_in(parts: Any, text: str) -> bool:

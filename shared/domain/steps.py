@@ -11,11 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shared.domain.clock import backoff_seconds
 from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, When
-
-# Seconds before the next try of a step that failed for now; the last one repeats.
-_BACKOFF = (5, 30, 120, 600, 1800, 3600)
 
 # EventBridge Scheduler fires with a precision of 60 seconds, and what it does with a time that
 # has passed is nowhere stated: nearer than this, the sweep and the caller act by themselves.
@@ -214,8 +212,7 @@ def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
     """Our part after a step failed for now: tried again later, and later each time."""
     earlier = purchase.own.retries.get(step)
     attempts = 1 if earlier is None else earlier.attempts + 1
-    wait = _BACKOFF[min(attempts, len(_BACKOFF)) - 1]
-    retry = Retry(attempts, now + wait, error)
+    retry = Retry(attempts, now + backoff_seconds(attempts), error)
     return replace(purchase.own, retries={**purchase.own.retries, step: retry})
 
 

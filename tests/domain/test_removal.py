@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from shared.domain.clock import backoff_seconds
 from shared.domain.removal import (
     GET_MEMBER,
     REVOKE_LINK,
     UNBAN,
     Answer,
     Class,
-    backoff_seconds,
     classify,
     display_name,
     is_chat_id,
