@@ -248,7 +248,6 @@ ACTS = {
     *READS,
     "put record",
     "delete record",
-    "query index",
     "put index",
     "schedule",
     "unschedule",

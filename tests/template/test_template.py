@@ -56,7 +56,7 @@ def reads(*secrets: str) -> Permissions:
 
 ACTING: Permissions = {
     RECORDS: set(WRITE),
-    INDEX: {*WRITE, "dynamodb:BatchWriteItem"},
+    INDEX: {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem"},
     SCHEDULES: {
         "scheduler:CreateSchedule",
         "scheduler:DeleteSchedule",
@@ -71,9 +71,9 @@ ACTING: Permissions = {
 PERMISSIONS: dict[str, Permissions] = {
     "ListCustomers": {
         **logs("ListCustomers"),
-        RECORDS: set(READ),
+        RECORDS: {"dynamodb:GetItem", "dynamodb:Query"},
         BY_REF: {"dynamodb:Query"},
-        INDEX: set(READ),
+        INDEX: {"dynamodb:Query"},
         **reads("CursorSecret"),
     },
     "GetCustomer": {
