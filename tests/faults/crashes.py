@@ -1,4 +1,4 @@
-"""Something goes wrong at boundaries of one operation; afterwards everything is as if it had not."""
+"""Something goes wrong at boundaries of one operation; the end is as if it had not."""
 
 from __future__ import annotations
 

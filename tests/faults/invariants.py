@@ -18,6 +18,7 @@ _WHEN = ("ended_at", "canceled_at")
 
 def check(world: World) -> list[str]:
     """Every invariant that is broken, as sentences; none where all is well."""
+    _make_sure(world)
     found = list(world.truth.violations)
     found += [f"undelivered: {d.event['type']}" for d in world.deliveries]
     found += [f"still due: {sk} since {at}" for at, _, sk in world.due()]
@@ -25,6 +26,15 @@ def check(world: World) -> list[str]:
     found += _purchases(world)
     found += _list(world)
     return found
+
+
+def _make_sure(world: World) -> None:
+    """Where nobody knows whether a request was recorded, the record says so."""
+    for record in records(world):
+        if record.key.kind == "PURCHASE" and record.purchase.purchase_id in world.truth.unsure:
+            intent = record.purchase.own.intent
+            if intent is None or intent.mode != "immediately":
+                world.truth.asked.discard(record.purchase.purchase_id)
 
 
 def records(world: World) -> list[Record]:

@@ -9,18 +9,20 @@ from functools import cache
 from typing import Any
 
 from local.telegram_standin.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
+from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import When
 from tests.faults.boundaries import Process
 from tests.faults.stripe_engine import DAY, PERIOD
-from tests.faults.world import START, STORE, VirtualTime, World, on_virtual_time
+from tests.faults.world import START, VirtualTime, World, on_virtual_time
 
 CHAT_A, CHAT_B = -1001000000001, -1001000000002
 BUYER, OTHER, STRANGER = "700001", "700002", "700009"
 """The buyer things happen to; another account of hers; somebody else who must not be touched."""
+SETUP_SECONDS = 3600
 CODE_ENDS = START + 20 * DAY
+PERIOD_ENDS = START - SETUP_SECONDS + PERIOD + 2
 REST = START + 70 * DAY
 """When everything has come to rest: two months are over."""
-SETUP_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,33 @@ def _failed(world: World) -> None:
         world.telegram.set_bot(chat_id, can_restrict_members=True)
 
 
+def _taken_back_unheard(world: World) -> None:
+    """The buyer has taken the cancel back; the event comes only after the end."""
+    _scheduled_by("portal")(world)
+    arrive(world)
+    world.time.now = START + DAY
+    world.outside(lambda s: s.portal_uncancel("sub_x"))
+    for delivery in world.deliveries:
+        delivery.next_at = PERIOD_ENDS + 2 * 3600
+
+
+def _reordered(seconds: int) -> Callable[[World], None]:
+    """Cancelled in the portal, taken back, and linked to another account: the last comes first."""
+
+    def build(world: World) -> None:
+        _bought(world, "subscription")
+        arrive(world)
+        world.time.now = START
+        world.outside(lambda s: s.portal_cancel("sub_x"))
+        world.time.now += seconds
+        world.outside(lambda s: s.portal_uncancel("sub_x"))
+        world.time.now += seconds
+        world.link("sub_x", OTHER)
+        world.deliveries.reverse()
+
+    return build
+
+
 def _on_its_way(change: Callable[[World], None], kind: str = "subscription") -> Any:
     """Something happened at Stripe, and its first event has not arrived yet."""
 
@@ -136,6 +165,9 @@ WORLDS: dict[str, Callable[[World], None]] = {
     "bought": _on_its_way(lambda w: _bought(w, "subscription"), ""),
     "bought_once": _on_its_way(lambda w: _bought(w, "one_off"), ""),
     "redeemed": _on_its_way(lambda w: _bought(w, "access_code", expires_at=CODE_ENDS), ""),
+    "reordered": _reordered(90),
+    "reordered_at_once": _reordered(0),
+    "taken_back": _taken_back_unheard,
 }
 _ON_THEIR_WAY = (
     "ended",
@@ -146,7 +178,10 @@ _ON_THEIR_WAY = (
     "bought",
     "bought_once",
     "redeemed",
+    "reordered",
+    "reordered_at_once",
 )
+_UNHEARD = ("taken_back",)
 
 
 def arrive(world: World) -> None:
@@ -161,7 +196,7 @@ def _built(name: str) -> tuple[World, float]:
         world = _empty(time)
         arrive(world)
         WORLDS[name](world)
-        if name not in _ON_THEIR_WAY:
+        if name not in (*_ON_THEIR_WAY, *_UNHEARD):
             arrive(world)
         time.now = max(time.now, START)
         assert world.truth.violations == []
@@ -212,8 +247,6 @@ def _again(world: World, process: Process) -> Any:
     return world.revoke_again(process, "pi_x")
 
 
-PERIOD_ENDS = START - SETUP_SECONDS + PERIOD + 2
-
 OPERATIONS = [
     *(
         Operation(f"cancel now, {world}", world, _cancel(purchase_id, "immediately"), again=True)
@@ -241,7 +274,7 @@ OPERATIONS = [
             world,
             _at_the_end(lambda w, p: w.sweep(p), CODE_ENDS if world == "code" else PERIOD_ENDS),
         )
-        for world in ("scheduled", "portal", "code")
+        for world in ("scheduled", "portal", "code", "taken_back")
     ),
     *(
         Operation(
@@ -254,8 +287,12 @@ OPERATIONS = [
 ]
 
 
-def recover(world: World, operation: Operation, result: Any) -> None:
-    """Let time pass without faults; who got no answer asks again."""
+def recover(world: World, operation: Operation, result: Any, *, lenient: bool = False) -> None:
+    """Let time pass without faults; who got no answer asks again.
+
+    Args:
+        lenient: something else may have ended the purchase meanwhile.
+    """
     world.default_faults = lambda _number, _boundary: None
     if operation.again and isinstance(result, BaseException):
         for _ in range(20):
@@ -263,9 +300,8 @@ def recover(world: World, operation: Operation, result: Any) -> None:
             result = world.run(lambda process: operation.run(world, process))
             if not isinstance(result, BaseException):
                 break
+            if lenient and isinstance(result, (PurchaseAlreadyEnded, PeriodEndNotAvailable)):
+                break
         else:
             world.truth.violations.append(f"asked again in vain: {result!r}")
     world.settle(REST)
-
-
-__all__ = ["OPERATIONS", "STORE", "Operation", "begin", "recover"]

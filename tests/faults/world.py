@@ -49,7 +49,6 @@ from shared.storage.schedules import Schedules
 from shared.tenant import Tenant
 from tests.dynamo import table_definition
 from tests.faults.boundaries import (
-    Boundary,
     Crash,
     Faults,
     Process,
@@ -202,6 +201,7 @@ class Truth:
         ever: purchase → everybody who ever was.
         known: (purchase, user) of which a webhook was answered with 200.
         asked: purchases the owner asked to cancel at once.
+        unsure: of these, the ones nobody knows whether the request was recorded.
         joined: (purchase, user) who came in.
     """
 
@@ -211,6 +211,7 @@ class Truth:
     ever: dict[str, set[str]] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
     joined: set[tuple[str, str]] = field(default_factory=set)
     guests_of_chats: dict[tuple[int, int], str] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -297,20 +298,39 @@ class World:
     def cancel(self, process: Process, purchase_id: str, when: When) -> Cancelled:
         """The owner cancels; whatever is answered is checked against Stripe and Telegram."""
         account = self.truth.purchases[purchase_id][0]
-        if when == "immediately":
-            self.truth.asked.add(purchase_id)
         since = self.stripe.number
-        done = Canceller(self.driver(process, interactive=True)).cancel(
-            STORE,
-            customer_of(account),
-            purchase_id,
-            when=when,
-            actor="owner",
-            reason=None,
-            deadline=self.time.now + API_SECONDS,
-        )
+        with self._asking(purchase_id, when):
+            done = Canceller(self.driver(process, interactive=True)).cancel(
+                STORE,
+                customer_of(account),
+                purchase_id,
+                when=when,
+                actor="owner",
+                reason=None,
+                deadline=self.time.now + API_SECONDS,
+            )
         self._check_answer(done, purchase_id, when, since)
         return done
+
+    @contextmanager
+    def _asking(self, purchase_id: str, when: When) -> Iterator[None]:
+        """Keep in mind that an end was asked for, unless the request is refused."""
+        truth = self.truth
+        known = purchase_id in truth.asked and purchase_id not in truth.unsure
+        if when == "immediately":
+            truth.asked.add(purchase_id)
+        try:
+            yield
+        except CustomersError as refused:
+            if refused.status < 500 and not known and purchase_id not in truth.unsure:
+                truth.asked.discard(purchase_id)
+            raise
+        except BaseException:
+            if when == "immediately" and not known:
+                truth.unsure.add(purchase_id)
+            raise
+        if when == "immediately":
+            truth.unsure.discard(purchase_id)
 
     def revoke_again(self, process: Process, purchase_id: str) -> Cancelled:
         account = self.truth.purchases[purchase_id][0]
@@ -629,6 +649,3 @@ def _token(*, fresh: bool = False) -> str:
 def _signature(body: bytes, at: int) -> str:
     signed = hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={signed}"
-
-
-__all__ = ["Boundary", "Delivery", "Scheduler", "Truth", "World", "customer_of", "on_virtual_time"]

@@ -1,0 +1,203 @@
+"""One operation is stopped before a boundary, others run to their ends, and it goes on or dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from shared.storage.records import purchase_key
+from shared.storage.schedules import event_of
+from tests.faults import invariants
+from tests.faults.boundaries import Process
+from tests.faults.crashes import Covered, undisturbed
+from tests.faults.operations import BUYER, OTHER, Operation, begin, recover
+from tests.faults.world import STORE, World
+
+Other = Callable[[World], Any]
+"""Something else that happens, from beginning to end."""
+
+
+def _purchase(world: World) -> str:
+    return next(name for name in world.truth.purchases if name.endswith("_x"))
+
+
+def _subscription(world: World) -> str | None:
+    name = _purchase(world)
+    return name if name.startswith("sub_") else None
+
+
+def cancel_now(world: World) -> None:
+    world.run(lambda process: world.cancel(process, _purchase(world), "immediately"))
+
+
+def cancel_at_period_end(world: World) -> None:
+    world.run(lambda process: world.cancel(process, _purchase(world), "period_end"))
+
+
+def _in_stripe(change: Callable[[World, str], None], *, heard: bool = True) -> Other:
+    def happen(world: World) -> None:
+        name = _subscription(world)
+        if name is None:
+            return
+        change(world, name)
+        if heard:
+            world.deliver_due()
+
+    return happen
+
+
+def portal_cancel(world: World, name: str) -> None:
+    world.outside(lambda s: s.portal_cancel(name))
+
+
+def portal_uncancel(world: World, name: str) -> None:
+    world.outside(lambda s: s.portal_uncancel(name))
+
+
+def dashboard_cancel(world: World, name: str) -> None:
+    world.outside(lambda s: s.cancel_in_dashboard(name))
+
+
+def renewal(world: World, name: str) -> None:
+    world.outside(lambda s: s.renew_now(name))
+
+
+def payment_failed(world: World, name: str) -> None:
+    world.outside(lambda s: s.fail_payment(name))
+    world.time.now += 1
+    world.outside(lambda s: s.give_up_collecting(name))
+
+
+def repurchase(world: World) -> None:
+    """The same buyer buys something that opens one of the chats."""
+    world.buy("subscription", "again", "cus_1", "prod_b", BUYER)
+    world.deliver_due()
+
+
+def repurchase_once(world: World) -> None:
+    world.buy("one_off", "again", "cus_1", "prod_both", BUYER)
+    world.deliver_due()
+
+
+def link_to_other(world: World) -> None:
+    if world.truth.purchases[_purchase(world)][1] == "access_code":
+        return
+    world.link(_purchase(world), OTHER)
+    world.deliver_due()
+
+
+def link_there_and_back(world: World) -> None:
+    link_to_other(world)
+    if world.truth.users[_purchase(world)] == OTHER:
+        world.link(_purchase(world), BUYER)
+        world.deliver_due()
+
+
+def refund(world: World) -> None:
+    if _purchase(world) == "pi_x":
+        world.outside(lambda s: s.refund("x"))
+        world.deliver_due()
+
+
+def early_schedule(world: World) -> None:
+    """A schedule of before fires although nothing is due."""
+    key = purchase_key(STORE, "cus_1", _purchase(world))
+    world.run(lambda process: world.fire(process, event_of(key)))
+
+
+def double_schedule(world: World) -> None:
+    early_schedule(world)
+    early_schedule(world)
+
+
+def missing_schedule(world: World) -> None:
+    world.scheduler.schedules.clear()
+
+
+def sweep(world: World) -> None:
+    world.run(world.sweep)
+
+
+def half_a_minute(world: World) -> None:
+    """Time passes, shorter than a lease, and the sweep comes by."""
+    world.time.now += 20
+    world.deliver_due()
+    sweep(world)
+
+
+OTHERS: dict[str, Other] = {
+    "cancel now": cancel_now,
+    "cancel at period end": cancel_at_period_end,
+    "portal cancel": _in_stripe(portal_cancel),
+    "portal cancel, unheard": _in_stripe(portal_cancel, heard=False),
+    "un-cancel": _in_stripe(portal_uncancel),
+    "un-cancel, unheard": _in_stripe(portal_uncancel, heard=False),
+    "dashboard cancel": _in_stripe(dashboard_cancel),
+    "dashboard cancel, unheard": _in_stripe(dashboard_cancel, heard=False),
+    "renewal": _in_stripe(renewal),
+    "payment failed for good": _in_stripe(payment_failed),
+    "repurchase": repurchase,
+    "repurchase, one-off": repurchase_once,
+    "link to another": link_to_other,
+    "link there and back": link_there_and_back,
+    "refund": refund,
+    "early schedule": early_schedule,
+    "double schedule": double_schedule,
+    "missing schedule": missing_schedule,
+    "sweep": sweep,
+    "half a minute": half_a_minute,
+}
+
+
+def interleave(operation: Operation, number: int, others: list[Other], *, dies: bool) -> list[str]:
+    """One run; the invariants it breaks."""
+    with begin(operation.world) as world:
+        process = world.process()
+        process.pause_at, process.dies_after_pause = number, dies
+        result = _stopped(world, operation, process, others)
+        recover(world, operation, result, lenient=True)
+        return invariants.check(world)
+
+
+def _stopped(world: World, operation: Operation, process: Process, others: list[Other]) -> Any:
+    results: list[Any] = []
+    stopped = threading.Event()
+    process.paused = stopped
+
+    def run() -> None:
+        try:
+            results.append(world.outcome(process, lambda p: operation.run(world, p)))
+        finally:
+            stopped.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    stopped.wait()
+    try:
+        for other in others:
+            other(world)
+    finally:
+        process.go_on.set()
+        thread.join()
+    return results[0]
+
+
+def explore(operation: Operation, others: dict[str, list[Other]]) -> Covered:
+    """Every boundary of an operation × others × going on or dying."""
+    covered = Covered()
+    boundaries = undisturbed(operation).boundaries
+    for number, boundary in enumerate(boundaries):
+        for name, happening in others.items():
+            for dies in (False, True):
+                covered.runs += 1
+                covered.crashes += dies
+                covered.boundaries[boundary.service] += 1
+                broken = interleave(operation, number, happening, dies=dies)
+                if broken:
+                    how = "dies" if dies else "goes on"
+                    where = f"{number} ({boundary.service} {boundary.call})"
+                    covered.failures.append(
+                        f"{operation.name} before {where}, {name}, {how}: {broken[:3]}"
+                    )
+    return covered
