@@ -328,7 +328,6 @@ export const t = {
     since: 'Customer since',
     email: 'E-mail',
     grouptizerId: 'Grouptizer ID',
-    about: 'About',
     purchases: 'Purchases',
     noPurchases: 'No purchases.',
     transactions: 'Transactions',

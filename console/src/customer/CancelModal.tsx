@@ -13,7 +13,7 @@ import {
 import { login } from '../auth/login';
 import { formatDate, formatList } from '../format';
 import { t } from '../texts';
-import { Notice, Small } from '../ui/ui';
+import { Notice, Small, Spinner } from '../ui/ui';
 import classes from './customer.module.css';
 import { effectOf, periodEnd, productName, throughName } from './purchase';
 
@@ -134,14 +134,14 @@ function CancelForm({
         <p className={classes.warning}>{t.cancel.warning}</p>
         {!isFinal && (
           <>
-            {choice && <WhenToCancel purchase={purchase} when={when} onChange={setWhen} disabled={sending} />}
+            {choice && <WhenToCancel purchase={purchase} when={when} onChange={(chosen) => !sending && setWhen(chosen)} />}
             <EffectList purchase={purchase} purchases={purchases} when={choice ? when : 'immediately'} />
             <Textarea
               label={t.cancel.reason}
               description={t.cancel.reasonHint}
               maxLength={500}
               rows={2}
-              disabled={sending}
+              readOnly={sending}
               value={reason}
               onChange={(event) => setReason(event.currentTarget.value)}
             />
@@ -152,7 +152,7 @@ function CancelForm({
               autoCapitalize="characters"
               autoCorrect="off"
               spellCheck={false}
-              disabled={sending}
+              readOnly={sending}
               value={phrase}
               error={touched && phrase !== '' && !isConfirmed && t.cancel.phraseWrong}
               onBlur={() => setTouched(true)}
@@ -190,10 +190,11 @@ function CancelForm({
             type="submit"
             color="red"
             disabled={!isConfirmed}
-            loading={sending}
-            aria-busy={sending}
+            // Not disabled while it sends: the keyboard would lose its place.
+            aria-disabled={sending || undefined}
+            leftSection={sending && <Spinner />}
           >
-            {t.cancel.confirm}
+            {sending ? t.cancel.sending : t.cancel.confirm}
           </Button>
         )}
       </div>
@@ -205,12 +206,10 @@ function WhenToCancel({
   purchase,
   when,
   onChange,
-  disabled,
 }: {
   purchase: Purchase;
   when: When;
   onChange: (when: When) => void;
-  disabled: boolean;
 }) {
   const end = periodEnd(purchase);
   const atEnd =
@@ -229,13 +228,11 @@ function WhenToCancel({
         <Radio
           value="immediately"
           data-autofocus
-          disabled={disabled}
           label={t.cancel.immediately}
           description={t.cancel.rightNow}
         />
         <Radio
           value="period_end"
-          disabled={disabled}
           label={t.cancel.periodEnd}
           description={atEnd}
         />

@@ -160,6 +160,12 @@ function Head({ customer }: { customer: Customer | undefined }) {
             </time>
           </span>
         </div>
+        <div className={classes.contact}>
+          {customer.email !== null && <Copy text={customer.email} what={t.customer.email} />}
+          {customer.grouptizer_id !== null && (
+            <Copy text={customer.grouptizer_id} what={t.customer.grouptizerId} mono />
+          )}
+        </div>
       </div>
     </div>
   );
@@ -287,30 +293,6 @@ function Content({ detail }: { detail: CustomerDetail }) {
         />
       </div>
       <div className={classes.secondary}>
-        <section className={classes.card} aria-labelledby="about">
-          <h2 id="about" className={classes.cardHeading}>
-            {t.customer.about}
-          </h2>
-          <dl className={classes.about}>
-            {customer.email !== null && (
-              <div>
-                <dt>{t.customer.email}</dt>
-                <dd>
-                  <Copy text={customer.email} what={t.customer.email} />
-                </dd>
-              </div>
-            )}
-            {customer.grouptizer_id !== null && (
-              <div>
-                <dt>{t.customer.grouptizerId}</dt>
-                <dd>
-                  <Copy text={customer.grouptizer_id} what={t.customer.grouptizerId} mono />
-                </dd>
-              </div>
-            )}
-            {customer.email === null && customer.grouptizer_id === null && <dd>{t.none}</dd>}
-          </dl>
-        </section>
         <PaymentMethods methods={detail.payment_methods} />
       </div>
       <CancelModal

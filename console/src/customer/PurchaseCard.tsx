@@ -5,7 +5,7 @@ import { api, ApiError, type Purchase } from '../api/client';
 import { formatDate, formatDateTime, formatExact, formatList, formatSoon } from '../format';
 import { t } from '../texts';
 import { DownIcon } from '../ui/icons';
-import { Badge, Notice, ProviderBadge, Small } from '../ui/ui';
+import { Badge, Notice, ProviderBadge, Small, Spinner } from '../ui/ui';
 import classes from './customer.module.css';
 import { MethodName } from './PaymentMethods';
 import {
@@ -151,7 +151,7 @@ function Notices({
       />,
     );
   }
-  if (purchase.cancel_at !== null) {
+  if (purchase.cancel_at !== null && !hasEnded(purchase)) {
     notices.push(
       <Notice key="ends" tone="warn" title={t.purchase.endsOn(formatDate(purchase.cancel_at))} />,
     );
@@ -227,11 +227,12 @@ function FailedRemoval({
         <Button
           size="compact-sm"
           color="red"
-          loading={busy}
+          aria-disabled={busy || undefined}
           aria-label={t.purchase.retryOf(productName(purchase))}
+          leftSection={busy && <Spinner />}
           onClick={() => void retry()}
         >
-          {t.purchase.retry}
+          {busy ? t.purchase.retrying : t.purchase.retry}
         </Button>
       }
     >

@@ -4,7 +4,7 @@ import { useInfiniteQuery } from '@tanstack/react-query';
 import { api, type Transaction, type TransactionPage } from '../api/client';
 import { formatDate, formatExact, formatMoney } from '../format';
 import { t } from '../texts';
-import { Badge, Notice, type Tone } from '../ui/ui';
+import { Badge, Notice, Spinner, type Tone } from '../ui/ui';
 import classes from './customer.module.css';
 
 /** Money as it moved, newest first; every amount in its own currency and none added to another. */
@@ -51,7 +51,12 @@ export function Transactions({
                 {t.customer.transactionsFailed}
               </Notice>
             )}
-            <Button variant="default" onClick={load} loading={more.isFetching}>
+            <Button
+              variant="default"
+              onClick={() => !more.isFetching && load()}
+              aria-disabled={more.isFetching || undefined}
+              leftSection={more.isFetching && <Spinner />}
+            >
               {more.isError ? t.tryAgain : t.customer.moreTransactions}
             </Button>
           </div>

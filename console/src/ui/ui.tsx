@@ -42,6 +42,10 @@ export function Announcer({ children }: { children: ReactNode }) {
   );
 }
 
+export function Spinner() {
+  return <span className={classes.spinner} aria-hidden="true" />;
+}
+
 export function Notice({
   tone = 'neutral',
   title,
@@ -61,7 +65,7 @@ export function Notice({
   return (
     <div className={classes.notice} data-tone={tone} role={alert ? 'alert' : undefined}>
       {busy ? (
-        <span className={classes.spinner} aria-hidden="true" />
+        <Spinner />
       ) : tone === 'warn' || tone === 'bad' ? (
         <WarnIcon />
       ) : tone === 'good' ? (
