@@ -133,14 +133,15 @@ def fixture(folder: Path, kind: str) -> dict[str, Any]:
 
 def source_of(world: World, kind: str) -> dict[str, Any]:
     prefix, name, _ = LEAVES[kind]
-    found = [
+    found: list[dict[str, Any]] = [
         data
         for sources in world.sources(prefix).values()
         for source, data in sources.items()
         if source == name or (name == "re_" and source.startswith("re_"))
     ]
     assert len(found) == 1, f"{kind} leaves one source {name}"
-    return found[0]
+    left: dict[str, Any] = found[0]
+    return left
 
 
 def test_every_row_of_the_table_has_a_fixture_and_an_expectation() -> None:
