@@ -307,4 +307,7 @@ def _mode(ref: SubscriptionRef) -> Mode:
 
 
 def _path(kind: str, *parts: str) -> str:
+    # Metadata may name anything as a product; a dot segment would lead to another resource.
+    if not all(part.strip(".") for part in parts):
+        raise StripeMissing("that is no id")
     return "/".join(["/v1", kind, *(quote(part, safe="") for part in parts)])

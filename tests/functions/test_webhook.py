@@ -288,7 +288,7 @@ def test_a_large_event_is_parked_in_parts_and_comes_back_whole(shop: Shop) -> No
 def test_while_the_database_throttles_stripe_is_told_to_come_again(shop: Shop) -> None:
     def throttled(operation: str, request: dict[str, Any]) -> None:
         error = {"Code": "ProvisionedThroughputExceededException", "Message": "no"}
-        raise ClientError({"Error": error}, operation)  # type: ignore[typeddict-item]
+        raise ClientError({"Error": error}, operation)
 
     shop.tables.client.hook = throttled
     status, problem = post(shop, event_of())
