@@ -1,0 +1,238 @@
+"""One customer: every field the API promises, from real events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from local.stripe_standin.history import history
+from shared.domain.transaction import transaction_id_of
+from tests.functions.shop import CHAT, USER, Shop
+
+OPENAPI = json.loads(
+    (Path(__file__).resolve().parents[2] / "shared" / "http" / "openapi.json").read_text()
+)
+
+
+def check(schema: str, value: Any) -> None:
+    """Hold an answer against the API's own document: every field, and no other."""
+    reference = {"components": OPENAPI["components"], "$ref": f"#/components/schemas/{schema}"}
+    Draft202012Validator(reference).validate(value)
+
+
+def detail_of(shop: Shop) -> dict[str, Any]:
+    detail = shop.customer()
+    check("CustomerDetail", detail)
+    return detail
+
+
+@pytest.fixture
+def product(shop: Shop) -> str:
+    made = shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))
+    return str(made["id"])
+
+
+def test_a_subscriber_is_shown_whole(shop: Shop, product: str) -> None:
+    made = shop.stripe.live.subscribe(
+        product=product,
+        name="Renée Dupont",
+        email="renee@acme.example",
+        grouptizer_id="gz_1",
+        avatar_url="https://pictures.example/1.png",
+        telegram_user_id=USER,
+        amount=900,
+        currency="eur",
+    )
+    shop.deliver()
+    detail = detail_of(shop)
+    since = detail["purchases"][0]["purchased_at"]
+    customer_id = detail["customer"].pop("customer_id")
+    assert customer_id.startswith("cust_")
+    assert detail["customer"] == {
+        "grouptizer_id": "gz_1",
+        "name": "Renée Dupont",
+        "email": "renee@acme.example",
+        "avatar_url": "https://pictures.example/1.png",
+        "payment_providers": ["stripe"],
+        "used_access_code": False,
+        "customer_since": since,
+    }
+    (purchase,) = detail["purchases"]
+    assert purchase["purchase_id"] == made["id"]
+    assert purchase["product"] == {"product_id": product, "name": "Signals"}
+    assert (purchase["kind"], purchase["status"]) == ("subscription", "active")
+    assert purchase["payment_provider"] == "stripe"
+    assert set(purchase["payment_method"]) == {"type", "brand", "last4"}
+    assert purchase["payment_method"]["type"] == "card"
+    assert purchase["current_period_end"] > purchase["purchased_at"]
+    for name in ("access_code", "cancel_at", "expires_at", "ended_at", "end_reason"):
+        assert purchase[name] is None
+    assert [entry["event"] for entry in purchase["history"]] == ["purchased"]
+    (charge,) = detail["transactions"]["items"]
+    assert (charge["type"], charge["status"]) == ("charge", "succeeded")
+    assert (charge["amount"], charge["currency"], charge["refunded"]) == (900, "eur", "no")
+    assert charge["purchase_id"] == made["id"]
+    assert charge["transaction_id"] == transaction_id_of(charge["provider_id"])
+    (method,) = detail["payment_methods"]
+    assert method["last4"] == purchase["payment_method"]["last4"]
+    assert method["payment_provider"] == "stripe"
+
+
+def test_a_one_off_shows_how_it_was_paid(shop: Shop) -> None:
+    session = shop.stripe.test.buy_one_off(telegram_user_id=USER)
+    shop.deliver()
+    (purchase,) = detail_of(shop)["purchases"]
+    assert purchase["purchase_id"] == session["payment_intent"]
+    assert (purchase["kind"], purchase["status"]) == ("one_off", "active")
+    assert purchase["payment_provider"] == "stripe_test"
+    assert purchase["payment_method"]["type"] == "card"
+    assert purchase["cancel_options"] == ["immediately"]
+
+
+def test_a_redeemed_access_code_is_no_payment(shop: Shop, product: str) -> None:
+    session = shop.stripe.live.redeem_access_code(
+        product=product, access_code="ABCD2345EFGH", access_expires_at="2099-01-01T00:00:00Z"
+    )
+    shop.deliver()
+    detail = detail_of(shop)
+    (purchase,) = detail["purchases"]
+    assert purchase["purchase_id"] == session["id"]
+    assert (purchase["kind"], purchase["access_code"]) == ("access_code", "ABCD2345EFGH")
+    assert purchase["payment_provider"] is None
+    assert purchase["payment_method"] is None
+    assert purchase["expires_at"] == "2099-01-01T00:00:00Z"
+    assert detail["customer"]["payment_providers"] == []
+    assert detail["customer"]["used_access_code"] is True
+    assert detail["transactions"]["items"] == []
+
+
+def test_a_guest_is_a_customer_too(shop: Shop, product: str) -> None:
+    shop.stripe.live.guest_checkout(product=product, name="Guest", email="guest@example.com")
+    shop.deliver()
+    detail = detail_of(shop)
+    assert (detail["customer"]["name"], detail["customer"]["email"]) == (
+        "Guest",
+        "guest@example.com",
+    )
+    assert len(detail["purchases"]) == 1
+
+
+def test_the_same_grouptizer_id_in_both_modes_is_one_customer(shop: Shop, product: str) -> None:
+    shop.stripe.live.subscribe(product=product, grouptizer_id="gz_1")
+    shop.stripe.test.buy_one_off(grouptizer_id="gz_1")
+    shop.deliver()
+    detail = detail_of(shop)
+    assert detail["customer"]["payment_providers"] == ["stripe", "stripe_test"]
+    assert {p["payment_provider"] for p in detail["purchases"]} == {"stripe", "stripe_test"}
+    assert len(detail["transactions"]["items"]) == 2
+
+
+def test_refunds_and_disputes_are_signed_rows_of_their_own(shop: Shop, product: str) -> None:
+    session = shop.stripe.live.buy_one_off(product=product, amount=2000, telegram_user_id=USER)
+    shop.stripe.live.refund(session["payment_intent"], amount=500)
+    dispute = shop.stripe.live.dispute(session["payment_intent"], amount=1500)
+    shop.stripe.live.close_dispute(dispute["id"], won=False)
+    shop.deliver()
+    detail = detail_of(shop)
+    rows = {row["provider_id"]: row for row in detail["transactions"]["items"]}
+    charge = next(row for row in rows.values() if row["type"] == "charge")
+    assert (charge["amount"], charge["refunded"]) == (2000, "partly")
+    refund = next(row for row in rows.values() if row["type"] == "refund")
+    assert refund["amount"] == -500
+    assert refund["related_transaction_id"] == charge["transaction_id"]
+    lost = rows[dispute["id"]]
+    assert (lost["type"], lost["status"], lost["amount"]) == ("dispute", "lost", -1500)
+    fees = [r for r in rows.values() if r["type"] == "dispute" and r["status"] == "fee"]
+    assert [fee["amount"] < 0 for fee in fees] == [True]
+    assert {row["purchase_id"] for row in rows.values()} == {session["payment_intent"]}
+    # Refunds and disputes never change access.
+    assert detail["purchases"][0]["access"]["state"] == "granted"
+
+
+def test_transactions_come_in_pages_without_gap_or_repeat(shop: Shop, product: str) -> None:
+    subscription = shop.stripe.live.subscribe(product=product)
+    for _ in range(6):
+        shop.stripe.live.renew(subscription["id"])
+    shop.deliver()
+    customer_id = detail_of(shop)["customer"]["customer_id"]
+    path = f"/v1/customers/{customer_id}/transactions"
+    _, everything = shop.get(path, [("limit", "100")])
+    seen, cursor = [], None
+    while True:
+        query = [("limit", "3")] + ([("cursor", cursor)] if cursor else [])
+        status, page = shop.get(path, query)
+        assert status == 200
+        check("TransactionPage", page)
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == everything["items"]
+    assert len(seen) == 7
+    times = [row["created_at"] for row in seen]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_cursor_of_another_customer_or_altered_is_refused(shop: Shop, product: str) -> None:
+    for name in ("Ada", "Grace"):
+        made = shop.stripe.live.subscribe(product=product, name=name, email=f"{name}@example.com")
+        shop.stripe.live.renew(made["id"])
+    shop.deliver()
+    ids = [
+        item["pk"]["S"].rpartition("#")[2]
+        for item in shop.tables.dump(shop.tables.records)
+        if item["sk"]["S"] == "CUSTOMER"
+    ]
+    paths = [f"/v1/customers/{i}/transactions" for i in ids]
+    cursor = shop.get(paths[0], [("limit", "1")])[1]["next_cursor"]
+    assert cursor
+    for path, given in ((paths[1], cursor), (paths[0], cursor[:-1]), (paths[0], "x.y")):
+        status, problem = shop.get(path, [("cursor", given)])
+        assert (status, problem["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "", "x", "٣"])
+def test_a_bad_limit_is_refused(shop: Shop, product: str, limit: str) -> None:
+    status, problem = shop.get("/v1/customers/cust_x/transactions", [("limit", limit)])
+    assert (status, problem["code"]) == (422, "invalid_request")
+    assert problem["detail"].startswith("limit:")
+
+
+@pytest.mark.parametrize("path", ["", "/transactions"])
+def test_foreign_and_unknown_customers_are_answered_alike(
+    shop: Shop, product: str, path: str
+) -> None:
+    shop.stripe.live.subscribe(product=product)
+    shop.deliver()
+    customer_id = detail_of(shop)["customer"]["customer_id"]
+    foreign = shop.get(f"/v1/customers/{customer_id}{path}", store="other")
+    unknown = shop.get(f"/v1/customers/cust_none{path}")
+    assert foreign[0] == unknown[0] == 404
+    assert foreign[1].pop("request_id") != unknown[1].pop("request_id")
+    assert foreign[1] == unknown[1]
+
+
+def answers(shop: Shop) -> list[Any]:
+    """What every read route answers."""
+    _, page = shop.get("/v1/customers", [("limit", "100")])
+    found = [page, shop.get("/v1/products")]
+    for item in page["items"]:
+        path = f"/v1/customers/{item['customer_id']}"
+        found += [shop.get(path), shop.get(f"{path}/transactions", [("limit", "100")])]
+    return found
+
+
+def test_a_lifecycle_that_is_posted_twice_answers_the_same_bytes(shop: Shop) -> None:
+    events = history(shop.stripe.live, events=40)
+    shop.deliver()
+    first = json.dumps(answers(shop))
+    assert len(events) == 40
+    assert '"subscription"' in first
+    for event in events:
+        shop.stripe.deliveries.redeliver(event["id"])
+    shop.deliver()
+    assert json.dumps(answers(shop)) == first
