@@ -85,3 +85,23 @@ lock: $(VENV)/.installed ## write requirements/*.txt anew from requirements/*.in
 clean: ## what builds and checks leave behind; the data of the local run stays
 	rm -rf build .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts
 	find functions shared local tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- console -------------------------------------------------------------------------------------
+
+.PHONY: console test-console
+
+run test: console
+
+console: console/dist/index.html ## build the console
+
+test-console: install console ## only the console's tests, in Chromium
+	$(PY) -m pytest tests/console
+
+console/node_modules/.installed: console/package.json console/package-lock.json
+	@npm ci --prefix console --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+console/dist/index.html: console/node_modules/.installed console/index.html \
+		console/vite.config.ts console/tsconfig.json \
+		$(shell find console/src console/public -type f)
+	@npm run --silent --prefix console build -- --logLevel=warn

@@ -11,12 +11,13 @@ import { MethodName } from './PaymentMethods';
 import {
   accessTone,
   failures,
-  grantedElsewhere,
   hasEnded,
+  keptBy,
   nextTry,
   pendingCancel,
   productName,
   statusTone,
+  withNames,
 } from './purchase';
 
 export function PurchaseCard({
@@ -81,7 +82,7 @@ export function PurchaseCard({
       <Facts purchase={purchase} />
       <Chats purchase={purchase} purchases={purchases} />
       <footer className={classes.cardFoot}>
-        <History purchase={purchase} />
+        <History purchase={purchase} purchases={purchases} />
         {purchase.cancel_options.length > 0 && (
           <Button
             data-cancel
@@ -179,7 +180,7 @@ function Notices({
 function keptThrough(purchase: Purchase, purchases: Purchase[]): string | null {
   const kept = purchase.access.chats.filter((chat) => chat.state === 'kept');
   const others = new Set(
-    kept.flatMap((chat) => grantedElsewhere(purchase, purchases, chat.chat_id).map(productName)),
+    kept.flatMap((chat) => keptBy(purchase, purchases, chat).map(productName)),
   );
   if (others.size > 0) return t.purchase.keptThrough(formatList([...others]));
   return kept.find((chat) => chat.detail !== null)?.detail ?? null;
@@ -327,8 +328,7 @@ function Chats({ purchase, purchases }: { purchase: Purchase; purchases: Purchas
       <h4 className={classes.label}>{t.purchase.chats}</h4>
       <ul className={classes.chats}>
         {chats.map((chat, n) => {
-          const others =
-            chat.state === 'kept' ? grantedElsewhere(purchase, purchases, chat.chat_id) : [];
+          const others = chat.state === 'kept' ? keptBy(purchase, purchases, chat) : [];
           return (
             <li key={`${chat.chat_id} ${n}`}>
               <span className={classes.mono}>{chat.chat_id}</span>
@@ -348,7 +348,7 @@ function Chats({ purchase, purchases }: { purchase: Purchase; purchases: Purchas
   );
 }
 
-function History({ purchase }: { purchase: Purchase }) {
+function History({ purchase, purchases }: { purchase: Purchase; purchases: Purchase[] }) {
   if (purchase.history.length === 0) return <span />;
   return (
     <details className={classes.history}>
@@ -369,7 +369,9 @@ function History({ purchase }: { purchase: Purchase }) {
                 {t.history.actor(entry.actor)}
               </span>
               {entry.detail !== null && (
-                <span className={classes.historyDetail}>{t.history.detail(entry.detail)}</span>
+                <span className={classes.historyDetail}>
+                  {withNames(t.history.detail(entry.detail), purchases)}
+                </span>
               )}
             </span>
           </li>

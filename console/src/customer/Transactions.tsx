@@ -80,7 +80,16 @@ const statusTone: Record<string, Tone> = {
 };
 
 /** Statuses that only say that all is well. */
-const QUIET = new Set(['succeeded', 'available', 'applied', 'issued', 'paid', '']);
+const QUIET = new Set(['succeeded', 'applied', 'issued', 'fee']);
+
+/** What it was for; without the words that the badge beside it says already. */
+function Description({ row }: { row: Transaction }) {
+  const said = `${t.transactionStatus(row.status)}: `;
+  const text = row.description?.startsWith(said)
+    ? row.description.slice(said.length)
+    : row.description;
+  return text && <span className={classes.txText}>{text}</span>;
+}
 
 function Row({ row }: { row: Transaction }) {
   return (
@@ -91,7 +100,7 @@ function Row({ row }: { row: Transaction }) {
           <Badge tone={statusTone[row.status] ?? 'neutral'}>{t.transactionStatus(row.status)}</Badge>
         )}
         {row.refunded !== 'no' && <Badge tone="warn">{t.refunded[row.refunded]}</Badge>}
-        {row.description && <span className={classes.txText}>{row.description}</span>}
+        <Description row={row} />
       </div>
       <div
         className={classes.txAmount}

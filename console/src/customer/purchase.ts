@@ -100,6 +100,23 @@ export function grantedElsewhere(
   });
 }
 
+/** The purchases that keep the person in a chat: the one that was found then, else those of now. */
+export function keptBy(
+  purchase: Purchase,
+  purchases: Purchase[],
+  chat: { chat_id: string; detail: string | null },
+): Purchase[] {
+  const named = purchases.filter((other) => chat.detail?.includes(other.purchase_id));
+  return named.length > 0 ? named : grantedElsewhere(purchase, purchases, chat.chat_id);
+}
+
+/** A sentence of the server's with the product's name in place of a purchase's id. */
+export const withNames = (text: string, purchases: Purchase[]): string =>
+  purchases.reduce(
+    (now, one) => now.replace(`purchase ${one.purchase_id}`, productName(one)),
+    text,
+  );
+
 export interface Effect {
   /** Chats the person leaves. */
   leaves: string[];

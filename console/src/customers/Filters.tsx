@@ -2,7 +2,7 @@ import { Button, Checkbox, NativeSelect, Popover, Radio, TextInput } from '@mant
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, type SubmitEvent, useId, useState } from 'react';
 
-import type { PaymentProvider } from '../api/client';
+import type { PaymentProvider, Product } from '../api/client';
 import { productsQuery } from '../api/queries';
 import { t } from '../texts';
 import { DownIcon } from '../ui/icons';
@@ -124,6 +124,22 @@ function Filter({
   );
 }
 
+interface Choice {
+  name: string;
+  ids: string[];
+}
+
+/** One choice a name: in live and in test mode a product has two ids. */
+function grouped(products: Product[]): Choice[] {
+  const choices = new Map<string, Choice>();
+  for (const { name, product_id: id } of products) {
+    const choice = choices.get(name);
+    if (choice) choice.ids.push(id);
+    else choices.set(name, { name, ids: [id] });
+  }
+  return [...choices.values()];
+}
+
 function ProductFilter({
   chosen,
   onChange,
@@ -133,12 +149,21 @@ function ProductFilter({
 }) {
   const products = useQuery(productsQuery);
   const [text, setText] = useState('');
-  const items = products.data?.items ?? [];
-  const nameOf = (id: string) => items.find((one) => one.product_id === id)?.name ?? id;
+  const choices = grouped(products.data?.items ?? []);
+  const isChosen = (choice: Choice) => choice.ids.some((id) => chosen.includes(id));
+  const known = new Set(choices.flatMap((choice) => choice.ids));
+  const names = [
+    ...choices.filter(isChosen).map((choice) => choice.name),
+    ...chosen.filter((id) => !known.has(id)),
+  ];
+  const toggle = (choice: Choice) => {
+    const others = chosen.filter((id) => !choice.ids.includes(id));
+    onChange(isChosen(choice) ? others : [...others, ...choice.ids]);
+  };
   const wanted = text.trim().toLocaleLowerCase();
-  const shown = items.filter((one) => one.name.toLocaleLowerCase().includes(wanted));
+  const shown = choices.filter((one) => one.name.toLocaleLowerCase().includes(wanted));
   return (
-    <Filter name={t.customers.product} values={chosen.map(nameOf)} onClear={() => onChange([])}>
+    <Filter name={t.customers.product} values={names} onClear={() => onChange([])}>
       {() => (
         <>
           {products.isError && (
@@ -154,10 +179,10 @@ function ProductFilter({
             </Notice>
           )}
           {products.isPending && <p className={classes.muted}>{t.loading}</p>}
-          {products.isSuccess && items.length === 0 && (
+          {products.isSuccess && choices.length === 0 && (
             <p className={classes.muted}>{t.customers.noProducts}</p>
           )}
-          {items.length > MANY_PRODUCTS && (
+          {choices.length > MANY_PRODUCTS && (
             <TextInput
               aria-label={t.customers.findProduct}
               placeholder={t.customers.findProduct}
@@ -165,17 +190,20 @@ function ProductFilter({
               onChange={(event) => setText(event.currentTarget.value)}
             />
           )}
-          {items.length > 0 && shown.length === 0 && (
+          {choices.length > 0 && shown.length === 0 && (
             <p className={classes.muted}>{t.customers.noSuchProduct}</p>
           )}
           {shown.length > 0 && (
-            <Checkbox.Group value={chosen} onChange={onChange} aria-label={t.customers.product}>
-              <div className={classes.options}>
-                {shown.map((one) => (
-                  <Checkbox key={one.product_id} value={one.product_id} label={one.name} />
-                ))}
-              </div>
-            </Checkbox.Group>
+            <div className={classes.options} role="group" aria-label={t.customers.product}>
+              {shown.map((choice) => (
+                <Checkbox
+                  key={choice.name}
+                  label={choice.name}
+                  checked={isChosen(choice)}
+                  onChange={() => toggle(choice)}
+                />
+              ))}
+            </div>
           )}
         </>
       )}
