@@ -244,7 +244,11 @@ def test_legacy_sources_are_payment_methods_too(raw: dict[str, Any], shown: Any)
 
 
 def test_previous_attributes_lie_over_the_object_hash_by_hash() -> None:
-    raw = {"metadata": {"a": "new", "b": "kept"}, "items": [1], "status": "active"}
+    raw: dict[str, Any] = {
+        "metadata": {"a": "new", "b": "kept"},
+        "items": [1],
+        "status": "active",
+    }
     previous = {"metadata": {"a": "old", "c": None}, "items": [0], "status": None}
     assert of.before(raw, previous) == {
         "metadata": {"a": "old", "b": "kept", "c": None},
