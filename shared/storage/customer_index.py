@@ -181,11 +181,12 @@ class _Search:
                 matches += 1
         return matches, _END if last is None else last["sk"]["S"]
 
-    def take_by_id(self, first: str, last: str, most: int | None = None) -> bool:
+    def take_by_id(self, first: str, last: str) -> bool:
         """Take the matches of a part of the list of ids; whether that was all of them."""
         condition = "pk = :pk AND sk BETWEEN :first AND :last"
         values = {"pk": self.tenant.index_pk(IDS), "first": first, "last": last}
-        items, more = self._query(condition, values, MAX_IDS if most is None else most, "s")
+        # A quarter of what is left: however many words, enough stays for the page itself.
+        items, more = self._query(condition, values, min(MAX_IDS, self.left // 4), "s")
         if more is not None:
             return False
         for item in items:
