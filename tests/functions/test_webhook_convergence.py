@@ -290,3 +290,48 @@ def test_a_crash_after_any_write_loses_nothing(
         assert world.unlinked() == []
         assert world.marked() == []
     assert at > 10
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_events_that_come_late_while_life_goes_on_end_in_the_same_records(seed: int) -> None:
+    """Stripe is asked in the middle of it all, and answers what was true at that moment."""
+    rng = random.Random(seed)
+    standin = StripeStandin(now=START)
+    shop = standin.live
+    product = shop.create_product(name="Signals", telegram_chat_ids=CHATS)["id"]
+    customer = shop.create_customer(name="Renée", email="renee@example.com")["id"]
+    bought = shop.subscribe(customer=customer, product=product, checkout=False)["id"]
+    session = shop.buy_one_off(customer=customer, product=product, telegram_user_id=700001)
+    steps: list[Callable[[], object]] = [
+        lambda: shop.link_telegram(bought, 700001),
+        lambda: shop.portal_cancel(bought),
+        lambda: shop.portal_uncancel(bought),
+        lambda: shop.update_customer(customer, name="R. Müller"),
+        lambda: shop.refund(session["id"], amount=100),
+        lambda: shop.link_telegram(bought, 700002),
+        lambda: shop.link_telegram(bought, 700001),
+        lambda: shop.update_product(product, name="Signals Pro"),
+        lambda: shop.link_telegram(session["payment_intent"], 700003),
+        lambda: shop.refund(session["id"], amount=200),
+        lambda: shop.update_customer(customer, name="Renée"),
+        lambda: shop.cancel_subscription(bought),
+    ]
+    world = World(standin, clock=standin.clock.now)
+    delivered: set[str] = set()
+
+    def deliver_some(share: float) -> None:
+        waiting = [e for e in handled(standin) if e["id"] not in delivered]
+        rng.shuffle(waiting)
+        for event in waiting[: round(len(waiting) * share)]:
+            delivered.add(event["id"])
+            assert world.receive(event) == "applied"
+
+    for step in steps:
+        deliver_some(rng.random())
+        standin.advance(rng.choice([0, 0, 1, 1, 30, 300]))
+        step()
+    deliver_some(1.0)
+    expected = World(standin, clock=standin.clock.now).receive_all(handled(standin))
+    assert world.state() == expected.state()
+    assert world.unlinked() == []
+    assert world.marked() == []

@@ -19,6 +19,7 @@ from functions.stripe_webhook.events import Services
 from functions.stripe_webhook.receive import Receiver
 from local.stripe_standin import NEWEST, OLDEST, StripeStandin
 from local.stripe_standin.api import ApiRequest, handle
+from shared.domain.clock import Clock, system_clock
 from shared.integrations.stripe_gateway import Raw, StripeGateway, _failure
 from shared.storage.chats import Chats
 from shared.storage.customers import Customers
@@ -89,6 +90,7 @@ class World:
         client: Any = None,
         wrap: Callable[[Any], Any] = lambda client: client,
         stripe: InProcessGateway | None = None,
+        clock: Clock = system_clock,
     ) -> None:
         self.standin = standin
         if client is None:
@@ -100,12 +102,12 @@ class World:
         self.driven: list[Key] = []
         self.counted: list[str] = []
         self.table = Table(self.client, "records")
-        self.records = Records(self.table)
+        self.records = Records(self.table, clock)
         self.customers = Customers(self.table, Table(self.client, "index"))
         self.stripe = stripe or InProcessGateway(standin)
         self.registry = Registry(self.table, STORE.store_id)
         self.parked = Parked(self.table)
-        self.products = Products(self.records, Chats(self.table), self.registry, self.stripe)
+        self.products = Products(self.records, Chats(self.table), self.registry, self.stripe, clock)
         self.services = Services(
             records=self.records,
             customers=self.customers,
@@ -114,6 +116,7 @@ class World:
             stripe=self.stripe,
             drive=self.driven.append,
             count=self.counted.append,
+            clock=clock,
         )
         self.receiver = Receiver(lambda _: [SECRET], self.services, self.parked)
 
