@@ -466,7 +466,8 @@ def on_session_completed(context: Context) -> None:
 
 
 def on_session_paid_later(context: Context) -> None:
-    _on_session(context, "succeeded")
+    # As if it had been paid at once: what Stripe's API tells of it afterwards is the same too.
+    _on_session(context, "completed")
 
 
 def on_session_failed_later(context: Context) -> None:

@@ -59,7 +59,10 @@ class Receiver:
             raise PayloadTooLarge
         if not self._is_signed(body, signature):
             raise InvalidSignature
-        event = parse(body)
+        return self.take(parse(body), body)
+
+    def take(self, event: Event, body: bytes) -> str:
+        """Apply an event that is known to be Stripe's, or park its body; otherwise as above."""
         if event.type not in events.HANDLERS:
             return "ignored"
         try:
@@ -94,6 +97,7 @@ class Receiver:
                 raise
             log_failure("impossible write", error, event_id=event.id, type=event.type)
             return self._park(connection.tenant, event, body, "it can't be stored")
+        logger.info("applied", event_id=event.id, type=event.type)
         return "applied"
 
     def _park(self, tenant: Tenant | None, event: Event, body: bytes, reason: str) -> str:

@@ -157,6 +157,19 @@ def applied(stored: Source | None, seen: Observation) -> Source:
     )
 
 
+def may_be_newer(stored: Source | None, fetched: Fetched) -> bool:
+    """Whether what is stored may have been said after an object was fetched, and differs from it.
+
+    So it is where the record was read later than the object: then neither can be trusted to be the
+    newer one, and Stripe has to be asked once more.
+    """
+    if stored is None or _same(stored.data, fetched.data):
+        return False
+    if stored.fetched_at is not None:
+        return stored.fetched_at >= fetched.fetched_at
+    return stored.version >= fetched.fetched_at - CLOCK_SKEW_SECONDS
+
+
 def refreshed(stored: Source | None, fetched: Fetched) -> Source | None:
     """The source after a fetch, or ``None`` where the fetch brings nothing.
 

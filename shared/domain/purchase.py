@@ -14,7 +14,7 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
     end_reason (Stripe's ``cancellation_details.reason``), payment_method (id), schedule (id),
     telegram_user_id, livemode``
 ``session``
-    ``id, mode, outcome (completed, succeeded, failed, expired), payment_status, created_at,
+    ``id, mode, outcome (completed, failed, expired), payment_status, created_at,
     product_id, telegram_user_id, access_code, access_expires_at, livemode``
 ``payment_intent``
     ``id, status, failed, created_at, product_id, telegram_user_id, livemode``

@@ -67,8 +67,8 @@ def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
     """A Checkout Session.
 
     Args:
-        outcome: what the event's type says: ``completed``, ``succeeded``, ``failed`` or
-            ``expired``; taken from the session itself where nobody says.
+        outcome: what the event's type says: ``completed``, ``failed`` or ``expired``; taken from
+            the session itself where nobody says.
     """
     metadata = raw.get("metadata") or {}
     data = {

@@ -106,6 +106,10 @@ class Customers:
         customer_id = None if profile is None else profile.own.get("customer_id")
         return None if customer_id is None else self.get(tenant, customer_id)
 
+    def keys(self, tenant: Tenant, customer_id: str) -> frozenset[RowKey]:
+        """The rows of the index that a customer has."""
+        return self._stored(tenant, customer_id).keys
+
     def _stored(self, tenant: Tenant, customer_id: str) -> _Stored:
         return _unpack(self._table.get(tenant.customer_pk(customer_id), "CUSTOMER"))
 
@@ -125,9 +129,11 @@ class Customers:
         Raises:
             TryAgainLater: other writers got in the way too often.
         """
+        # Also those an attempt has put it into before it was found to be somebody else.
+        earlier = set() if was is None else {was}
         for attempt in range(MAX_CONFLICTS):
             try:
-                self._reindex(tenant, account, was, rewrite)
+                self._reindex(tenant, account, earlier, rewrite)
             except (ConditionFailed, Contention, _Moved):
                 # Jitter of a retry, not a secret.
                 time.sleep(min(0.005 * 2**attempt, 0.3) * random.random())  # noqa: S311
@@ -135,16 +141,19 @@ class Customers:
                 return
         raise TryAgainLater("too many writers of one customer")
 
-    def _reindex(self, tenant: Tenant, account: str, was: str | None, rewrite: bool) -> None:
+    def _reindex(self, tenant: Tenant, account: str, earlier: set[str], rewrite: bool) -> None:
         customer_id, filed_under = self._whose(
             tenant, account, self._records.account(tenant, account, "PROFILE")
         )
+        if filed_under is not None:
+            earlier.add(filed_under)
+        earlier.add(customer_id)
         # Into the new one first: a customer is for a moment in two places, but never in none.
         records = self._bring_up_to_date(tenant, customer_id, account, rewrite)
         if self._whose(tenant, account, records) != (customer_id, filed_under):
             raise _Moved
-        for earlier in {filed_under, was} - {None, customer_id}:
-            self._bring_up_to_date(tenant, str(earlier), account, rewrite)
+        for other in sorted(earlier - {customer_id}):
+            self._bring_up_to_date(tenant, other, account, rewrite)
         profile = next((record for record in records if record.key.kind == "PROFILE"), None)
         if records and filed_under != customer_id:
             key = profile_key(tenant, account)

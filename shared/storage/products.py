@@ -71,8 +71,12 @@ class Products:
         fetched = self.look_up(tenant, product_id, livemode)
         if fetched is None:
             return None
-        ids = frozenset(fetched.data["chats"])
-        return self.records.refresh(product_key(tenant, product_id), fetched, ids).record
+        return self.records.refresh(
+            product_key(tenant, product_id),
+            fetched,
+            frozenset(fetched.data["chats"]),
+            again=lambda: self.look_up(tenant, product_id, livemode),
+        ).record
 
     def look_up(self, tenant: Tenant, product_id: str, livemode: bool) -> Fetched | None:
         """A product as Stripe has it now, with the chats that are this store's."""

@@ -227,10 +227,29 @@ class Records:
             item = refused.item
         return self._merge(key, item, lambda before: self._observed(before, key, seen, fetch), ids)
 
-    def refresh(self, key: Key, fetched: Fetched, ids: frozenset[str] = frozenset()) -> Outcome:
-        """Store an object as Stripe's API returned it, unless newer events are stored."""
-        item = self.table.get(key.pk, key.sk)
-        return self._merge(key, item, lambda before: _with_fetched(before, key, fetched), ids)
+    def refresh(
+        self,
+        key: Key,
+        fetched: Fetched,
+        ids: frozenset[str] = frozenset(),
+        *,
+        again: Callable[[], Fetched | None] | None = None,
+    ) -> Outcome:
+        """Store an object as Stripe's API returned it, unless newer events are stored.
+
+        Args:
+            again: asks Stripe once more; called only where what is stored may have been said after
+                the object was fetched. Needed where time passes between fetching and storing.
+        """
+
+        def change(before: Record | None) -> Record | None:
+            stored = None if before is None else before.sources.get(fetched.source)
+            latest: Fetched | None = fetched
+            if again is not None and merge.may_be_newer(stored, fetched):
+                latest = again()
+            return before if latest is None else _with_fetched(before, key, latest)
+
+        return self._merge(key, self.table.get(key.pk, key.sk), change, ids)
 
     def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
         source = merge.applied(None, seen)

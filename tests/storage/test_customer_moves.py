@@ -1,0 +1,74 @@
+"""An account that is found to be somebody else while the list is brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from local.stripe_standin import StripeStandin
+from shared.domain.merge import Observation
+from shared.storage.customers import Customers
+from shared.storage.dynamo import Table
+from shared.storage.records import profile_key, purchase_key
+from tests.functions.webhook_world import STORE, World
+
+GUEST = "guest:pi_1"
+SESSION = {
+    "id": "cs_1",
+    "mode": "payment",
+    "outcome": "completed",
+    "payment_status": "paid",
+    "created_at": 1_790_000_000,
+    "product_id": "prod_1",
+    "telegram_user_id": None,
+    "access_code": None,
+    "access_expires_at": None,
+    "livemode": True,
+}
+
+
+class Interrupted:
+    """A client that runs something else once, right before or after a transaction."""
+
+    def __init__(self, client: Any, then: Callable[[], None], *, before: bool) -> None:
+        self._client = client
+        self._then: Callable[[], None] | None = then
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if name != "transact_write_items":
+            return operation
+
+        def call(**request: Any) -> Any:
+            then, self._then = self._then, None
+            if then is not None and self._before:
+                then()
+            answer = operation(**request)
+            if then is not None and not self._before:
+                then()
+            return answer
+
+        return call
+
+
+def test_a_guest_whose_address_comes_in_between_is_listed_once() -> None:
+    for before in (True, False):
+        world = World(StripeStandin(now=1_790_000_000))
+        records, purchase = world.records, purchase_key(STORE, GUEST, "pi_1")
+        bought = Observation("session", SESSION, 1_790_000_000, "evt_1")
+        records.observe(purchase, bought, fetch=lambda: None)
+
+        def address_comes(world: World = world) -> None:
+            guest = {"name": "Renée", "email": "renee@example.com", "created_at": 1_790_000_000}
+            says = Observation("guest", guest, 1_790_000_000, "evt_2")
+            world.records.observe(profile_key(STORE, GUEST), says, fetch=lambda: None)
+            world.customers.reindex(STORE, GUEST)
+
+        client = Interrupted(world.memory, address_comes, before=before)
+        Customers(Table(client, "records"), Table(client, "index")).reindex(STORE, GUEST)
+        listed = [
+            item for key, item in world.state().items() if key.startswith("index demo#F|*|*|* ")
+        ]
+        assert [("Renée" in item["j"]) for item in listed] == [True]
+        assert world.marked() == []
