@@ -69,6 +69,9 @@ SWITCHED_OFF_SECONDS = 300
 # A group migrates once in its life; more hops in one step are a fault.
 MAX_MIGRATIONS = 3
 
+# What removals come to, as metrics; failures are counted with their reason at hand.
+_COUNTED = {"revoked": "AccessRemoved", "kept": "AccessKept"}
+
 
 class _NotNow(Exception):
     """The step ends here, and is tried again.
@@ -540,6 +543,8 @@ class AccessRemover:
         return self._finished(step, "failed", detail)
 
     def _finished(self, step: _Step, state: RemovalState, detail: str | None) -> Removal:
+        if state in _COUNTED:
+            self.count(_COUNTED[state])
         return replace(
             step.removal,
             state=state,

@@ -1,6 +1,7 @@
 """Logs and metrics. No name, e-mail address, token, search text or free text of anybody's.
 
 ``logger`` writes JSON lines, ``metrics`` writes CloudWatch's embedded metric format to the log.
+docs/operations.md lists the metrics; template.yaml has an alarm for each that needs somebody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 
 logger = Logger(log_uncaught_exceptions=False)
-metrics = Metrics()
+# One dimension for all functions (the namespace names the deployment), so that one alarm a metric
+# is enough; which function it was, its log tells.
+metrics = Metrics(service="customers")
 
 
 def flush_metrics() -> None:

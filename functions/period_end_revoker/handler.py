@@ -12,8 +12,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions.period_end_revoker.revoke import Revoker, Swept
 from shared.assembly import driver
 from shared.observability import flush_metrics, logger, metrics
+from shared.storage.bot import Bot
 from shared.storage.records import purchase_key
 from shared.tenant import Tenant
+from shared.wiring import records_table
 
 # Left of the function's time for what was begun when the deadline came.
 MARGIN_SECONDS = 45.0
@@ -26,6 +28,7 @@ def revoker() -> Revoker:
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Drive one purchase (``{"store", "account", "purchase_id"}``) or all that is due (``{}``)."""
+    logger.append_keys(request_id=context.aws_request_id)
     try:
         return _handle(event, context)
     finally:
@@ -50,3 +53,6 @@ def _report(swept: Swept) -> None:
     metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
+    bot = Bot(records_table()).state()
+    paused = not bot.removals_enabled or bot.paused_until > time.time()
+    metrics.add_metric(name="BotPaused", unit=MetricUnit.Count, value=int(paused))

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.store_events.apply import StoreEvents
 from shared.assembly import driver, products
 from shared.domain.errors import CustomersError
-from shared.observability import log_failure, metrics
+from shared.observability import flush_metrics, log_failure, logger, metrics
 from shared.storage.parked import Parked
 from shared.storage.records import Key
 from shared.wiring import customers, records, records_table
@@ -44,8 +44,12 @@ def _drive(key: Key) -> None:
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    logger.append_keys(event_id=event.get("id"), type=event.get("detail-type"))
     try:
-        return {"result": store_events().handle(event)}
+        result = store_events().handle(event)
+        logger.info(result)
+        if result == "applied":
+            metrics.add_metric(name="EventApplied", unit=MetricUnit.Count, value=1)
+        return {"result": result}
     finally:
-        if metrics.metric_set:
-            metrics.flush_metrics()
+        flush_metrics()

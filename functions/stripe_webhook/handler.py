@@ -20,7 +20,7 @@ from functions.stripe_webhook.receive import Receiver, without_failing
 from shared import wiring
 from shared.domain.errors import CustomersError, InvalidEvent
 from shared.integrations.stripe_gateway import StripeGateway
-from shared.observability import log_failure, metrics
+from shared.observability import flush_metrics, log_failure, logger, metrics
 from shared.storage.chats import Chats
 from shared.storage.parked import Parked
 from shared.storage.products import Products
@@ -69,16 +69,18 @@ def _count(name: str) -> None:
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    logger.append_keys(request_id=_request_id(event))
     try:
         result = receiver().receive(_body_of(event), _header(event, "stripe-signature"))
+        if result != "parked":  # counted where it is parked
+            _count(f"Event{result.capitalize()}")
     except CustomersError as error:
         return _problem(error, event)
     except Exception as error:  # noqa: BLE001 - no traceback to the caller; Stripe sends it again
         log_failure("failed", error)
         return _problem(CustomersError(), event)
     finally:
-        if metrics.metric_set:
-            metrics.flush_metrics()
+        flush_metrics()
     return _answer(200, "application/json", {"result": result})
 
 
@@ -97,6 +99,10 @@ def _header(event: dict[str, Any], name: str) -> str | None:
     return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
+def _request_id(event: dict[str, Any]) -> str:
+    return str((event.get("requestContext") or {}).get("requestId") or "")
+
+
 def _problem(error: CustomersError, event: dict[str, Any]) -> dict[str, Any]:
     body = {
         "type": "about:blank",
@@ -104,7 +110,7 @@ def _problem(error: CustomersError, event: dict[str, Any]) -> dict[str, Any]:
         "status": error.status,
         "detail": error.detail,
         "code": error.code,
-        "request_id": (event.get("requestContext") or {}).get("requestId") or "",
+        "request_id": _request_id(event),
     }
     return _answer(error.status, "application/problem+json", body)
 

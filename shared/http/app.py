@@ -68,6 +68,7 @@ def make_app() -> APIGatewayHttpResolver:
 
 def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer a request: routed, with the security headers, gzipped where that pays."""
+    logger.append_keys(request_id=request_id_of(event))
     answer = app.resolve(event, context)
     headers = answer.setdefault("headers", {})
     for name, value in _HEADERS.items():
