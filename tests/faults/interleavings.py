@@ -81,8 +81,9 @@ def repurchase_once(world: World) -> None:
 
 
 def link_to_other(world: World) -> None:
-    if world.truth.purchases[_purchase(world)][1] == "access_code":
-        return
+    name = _purchase(world)
+    if world.truth.purchases[name][1] == "access_code" or not world.is_live(name):
+        return  # nobody links a purchase that is over
     world.link(_purchase(world), OTHER)
     world.deliver_due()
 

@@ -147,6 +147,7 @@ def _on_its_way(change: Callable[[World], None], kind: str = "subscription") -> 
 
 
 WORLDS: dict[str, Callable[[World], None]] = {
+    "empty": lambda world: None,
     "active": _subscription("active"),
     "trialing": _subscription("trialing"),
     "past_due": _past_due,

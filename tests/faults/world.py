@@ -525,11 +525,14 @@ class World:
                 truth.violations.append(f"{said} Stripe goes on with {purchase_id}")
         if when != "immediately":
             return
-        failed = {r.chat_id for r in done.purchase.own.removals.values() if r.state == "failed"}
+        # The owner is told of those who could not be removed, and of those who are kept for
+        # another purchase; whether that one had ended at Stripe already may be unheard of.
+        removals = done.purchase.own.removals.values()
+        told = {r.chat_id for r in removals if r.state in ("failed", "kept")}
         for chat_id in truth.products[product]:
             for user in truth.ever[purchase_id]:
                 is_in = self.telegram.status_of(chat_id, int(user)) == MEMBER
-                if is_in and str(chat_id) not in failed and not self.admitting(chat_id, int(user)):
+                if is_in and str(chat_id) not in told and not self.admitting(chat_id, int(user)):
                     truth.violations.append(f"{said} {user} is still in {chat_id}")
 
     # -- letting time pass -------------------------------------------------------------------------

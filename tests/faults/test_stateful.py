@@ -1,0 +1,33 @@
+"""Random runs against the reference model; `make soak` does many more of them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.faults import stateful
+
+EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "300"))
+PARTS = 2
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_runs_agree_with_the_model(part: int) -> None:
+    stateful.COVERED.clear()
+    machine = type(f"Everything{part}", (stateful.Everything,), {})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES // PARTS,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+            report_multiple_bugs=False,
+            database=None,
+        ),
+    )
+    print("\n" + ", ".join(f"{n} {what}" for what, n in stateful.COVERED.items()))
