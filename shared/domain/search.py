@@ -377,9 +377,8 @@ _EVERYWHERE = (
 
 
 def _rarity(gram: str) -> float:
-    if gram in _EVERYWHERE:
-        return 0.0
-    return -sum(math.log(_PERCENT.get(char, 0.05) / 100) for char in gram)
+    rarity = -sum(math.log(_PERCENT.get(char, 0.05) / 100) for char in gram)
+    return rarity / 10 if gram in _EVERYWHERE else rarity
 
 
 def _rarity_of_term(term: Term) -> tuple[float, Term | str]:

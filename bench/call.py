@@ -1,0 +1,62 @@
+"""Runs in the process that is measured: `python call.py PLAN`.
+
+PLAN is a JSON file: either ``{"handler", "events", "milliseconds"}`` to invoke a function with
+events one after the other, or ``{"library", "calls"}`` to make bare calls of DynamoDB's client.
+Its last ``{"count"}`` events or calls are timed. What was found goes to the file ``{"report"}``.
+Standard output is left to the function's log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+
+
+class Context:
+    """Lambda's context object."""
+
+    function_name = "bench"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:bench"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+    def __init__(self, milliseconds):
+        self.milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self):
+        return self.milliseconds
+
+
+def functions(plan):
+    handler = importlib.import_module(plan["handler"]).lambda_handler
+    context = Context(plan["milliseconds"])
+    return [(lambda event=event: handler(event, context)) for event in plan["events"]]
+
+
+def bare(plan):
+    client = importlib.import_module("boto3").client("dynamodb")
+    return [
+        (lambda call=call: getattr(client, call["operation"])(**call["request"]))
+        for call in plan["calls"]
+    ]
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        plan = json.load(file)
+    steps = functions(plan) if "handler" in plan else bare(plan)
+    first = len(steps) - plan["count"]
+    answers = [step() for step in steps[:first]]
+    started = time.process_time()
+    answers += [step() for step in steps[first:]]
+    seconds = time.process_time() - started
+    modules = sorted(sys.modules)
+    report = {"seconds": seconds, "modules": modules, "answers": answers[-1:]}
+    with open(plan["report"], "w", encoding="utf-8") as file:
+        json.dump(report, file, default=str)
+
+
+if __name__ == "__main__":
+    main()
