@@ -13,9 +13,9 @@ The rules, in order:
 4. an object that was fetched from Stripe holds everything Stripe knew then, so an event from
    before the fetch that says something else can't be trusted: ask again;
 5. a newer ``created`` is applied;
-6. within one second: the first event of an object (``*.created``) is the oldest, later stages
-   (``rank``) win, and otherwise the event whose ``previous_attributes`` match what is stored
-   follows it. Where that doesn't decide, ask Stripe.
+6. within one second: the event whose ``previous_attributes`` match what is stored follows it;
+   where that doesn't decide, later stages (``rank``) win, and the first event of an object
+   (``*.created``) is the oldest. Where that doesn't decide either, ask Stripe.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from typing import Any
 
 # How far Stripe's clock and ours may be apart when a fetch is compared with an event.
 CLOCK_SKEW_SECONDS = 60
+# The version of a source that was emptied for good (the year 2286): whatever is said of its object
+# later is older.
+FOR_EVER = 9_999_999_999
 
 Data = Mapping[str, Any]
 
@@ -119,12 +122,12 @@ def decide(stored: Source | None, seen: Observation) -> Verdict:
 def _decide_within_one_second(stored: Source, seen: Observation) -> Verdict:
     if _same(seen.data, stored.data):
         return Verdict.FETCH if _came_back(stored, seen) else Verdict.DROP
-    if seen.rank != stored.rank:
-        return Verdict.APPLY if seen.rank > stored.rank else Verdict.DROP
     follows = seen.previous is not None and _same(seen.previous, stored.data)
     precedes = stored.previous_digest is not None and stored.previous_digest == digest(seen.data)
     if follows != precedes:
         return Verdict.APPLY if follows else Verdict.DROP
+    if seen.rank != stored.rank:
+        return Verdict.APPLY if seen.rank > stored.rank else Verdict.DROP
     return Verdict.FETCH
 
 

@@ -135,6 +135,11 @@ class Record:
         return Purchase(purchase_id, self.sources, Own.from_json(self.own), self.seen)
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether whom this was about has been forgotten: nothing names them again."""
+        return any(source.version == merge.FOR_EVER for source in self.sources.values())
+
+    @property
     def due_at(self) -> int | None:
         due = [] if self.reindex_at is None else [self.reindex_at]
         if self.key.kind == "PURCHASE":
@@ -324,7 +329,7 @@ class Records:
         for attempt in range(MAX_CONFLICTS):
             before = None if item is None else from_item(item)
             after = change(before)
-            if after is not None and ids - after.seen:
+            if after is not None and ids - after.seen and not after.is_frozen:
                 after = replace(after, seen=after.seen | ids)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
