@@ -61,6 +61,13 @@ def test_within_one_second_what_neither_continues_the_other_is_asked_of_stripe()
     assert merge.decide(stored, update) is Verdict.FETCH
 
 
+def test_a_change_of_what_ended_in_the_same_second_is_told_from_one_before() -> None:
+    ended = seen("canceled, 1", NOW, "evt_1", rank=2, terminal=True)
+    linked = seen("canceled, 2", NOW, "evt_2", terminal=True, previous={"status": "canceled, 1"})
+    assert merge.decide(after(ended), linked) is Verdict.APPLY
+    assert merge.decide(after(linked), ended) is Verdict.DROP
+
+
 def test_there_and_back_within_one_second_is_asked_of_stripe() -> None:
     there = seen("paused", NOW, "evt_1", previous={"status": "active"})
     back = seen("active", NOW, "evt_2", previous={"status": "paused"})
