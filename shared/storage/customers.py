@@ -102,8 +102,7 @@ class Customers:
 
     def of_account(self, tenant: Tenant, account: str) -> CustomerEntry | None:
         """The customer an account is filed under."""
-        profile = self._records.get(profile_key(tenant, account))
-        customer_id = None if profile is None else profile.own.get("customer_id")
+        customer_id = _filed_under(self._records.get(profile_key(tenant, account)))
         return None if customer_id is None else self.get(tenant, customer_id)
 
     def keys(self, tenant: Tenant, customer_id: str) -> frozenset[RowKey]:
@@ -129,11 +128,9 @@ class Customers:
         Raises:
             TryAgainLater: other writers got in the way too often.
         """
-        # Also those an attempt has put it into before it was found to be somebody else.
-        earlier = set() if was is None else {was}
         for attempt in range(MAX_CONFLICTS):
             try:
-                self._reindex(tenant, account, earlier, rewrite)
+                self._reindex(tenant, account, was, rewrite)
             except (ConditionFailed, Contention, _Moved):
                 # Jitter of a retry, not a secret.
                 time.sleep(min(0.005 * 2**attempt, 0.3) * random.random())  # noqa: S311
@@ -141,44 +138,62 @@ class Customers:
                 return
         raise TryAgainLater("too many writers of one customer")
 
-    def _reindex(self, tenant: Tenant, account: str, earlier: set[str], rewrite: bool) -> None:
-        customer_id, filed_under = self._whose(
-            tenant, account, self._records.account(tenant, account, "PROFILE")
-        )
-        if filed_under is not None:
-            earlier.add(filed_under)
-        earlier.add(customer_id)
-        # Into the new one first: a customer is for a moment in two places, but never in none.
-        records = self._bring_up_to_date(tenant, customer_id, account, rewrite)
-        if self._whose(tenant, account, records) != (customer_id, filed_under):
-            raise _Moved
-        for other in sorted(earlier - {customer_id}):
-            self._bring_up_to_date(tenant, other, account, rewrite)
-        profile = next((record for record in records if record.key.kind == "PROFILE"), None)
-        if records and filed_under != customer_id:
-            key = profile_key(tenant, account)
-            self._records.file(profile or Record(key), customer_id)
-        elif profile is not None:
-            self._records.indexed(profile)
+    def _reindex(self, tenant: Tenant, account: str, was: str | None, rewrite: bool) -> None:
+        records = self._records.account(tenant, account, "PROFILE")
+        profile = _profile(records) or Record(profile_key(tenant, account))
+        customer_id = self._whose(tenant, account, records) if _holds_anything(records) else None
+        known = {profile.own.get("customer_id"), was, *profile.own.get("left", ())}
+        left = sorted(known - {None, customer_id})
+        own: dict[str, Any] = {"customer_id": customer_id} if customer_id else {}
+        moving = {**own, "left": left} if left else own
+        # Into the new one first: a customer is for a moment in two places, but never in none. Its
+        # profile says from that moment on which ones it has to be taken out of.
+        filed, filing = profile, None
+        if customer_id is not None:
+            if profile.own != moving:
+                filed, filing = self._records.file(profile, moving, marked=bool(left))
+            records = self._bring_up_to_date(
+                tenant, customer_id, account, rewrite=rewrite, profile=profile, filing=filing
+            )
+        for other in left:
+            self._bring_up_to_date(tenant, other, account, rewrite=rewrite)
+        if left and filed.rev:
+            self._table.transact([self._records.file(filed, own, marked=False)[1]])
+        elif filing is None and filed.rev:
+            self._records.indexed(filed)
         for record in records:
             if record.key.kind != "PROFILE":
                 self._records.indexed(record)
 
-    def _whose(
-        self, tenant: Tenant, account: str, records: Iterable[Record]
-    ) -> tuple[str, str | None]:
-        """Which customer the account is, and which one it is filed under."""
-        profile = next((record for record in records if record.key.kind == "PROFILE"), None)
+    def _whose(self, tenant: Tenant, account: str, records: Iterable[Record]) -> str:
+        """Which customer the account is."""
+        profile = _profile(records)
         sources = {} if profile is None else profile.sources
-        filed_under = None if profile is None else profile.own.get("customer_id")
-        return customer_id_of(tenant.store_id, identity(account, sources)), filed_under
+        return customer_id_of(tenant.store_id, identity(account, sources))
 
     def _bring_up_to_date(
-        self, tenant: Tenant, customer_id: str, account: str, rewrite: bool
+        self,
+        tenant: Tenant,
+        customer_id: str,
+        account: str,
+        *,
+        rewrite: bool,
+        profile: Record | None = None,
+        filing: Item | None = None,
     ) -> list[Record]:
-        """Write a customer's item and rows, where they differ; the account's records."""
+        """Write a customer's item and rows, where they differ; the account's records.
+
+        Args:
+            profile: of the account that is this customer's, as it was read before.
+            filing: to be written together with the customer's item.
+
+        Raises:
+            _Moved: the profile was written since.
+        """
         stored = self._stored(tenant, customer_id)
         found = self._accounts(tenant, {*stored.accounts, account})
+        if profile is not None and (_profile(found[account]) or Record(profile.key)) != profile:
+            raise _Moved
         members, entry = self._members(tenant, customer_id, found)
         if not members and not stored.rev:
             return found[account]
@@ -190,8 +205,10 @@ class Customers:
             manifests=() if entry is None else (_manifest(entry),),
             dirty=False,
         )
-        if after != stored or rewrite:
-            self._write(tenant, customer_id, stored, after, entry=entry, rewrite=rewrite)
+        if after != stored or rewrite or filing is not None:
+            self._write(
+                tenant, customer_id, stored, after, entry=entry, rewrite=rewrite, filing=filing
+            )
         return found[account]
 
     def _accounts(self, tenant: Tenant, names: Iterable[str]) -> dict[str, list[Record]]:
@@ -204,7 +221,7 @@ class Customers:
         members = {
             name: _account(name, records)
             for name, records in found.items()
-            if self._whose(tenant, name, records)[0] == customer_id and _holds_anything(records)
+            if _holds_anything(records) and self._whose(tenant, name, records) == customer_id
         }
         row = summarize(customer_id, members.values())
         return tuple(members), None if row is None else entry_of(row)
@@ -218,6 +235,7 @@ class Customers:
         *,
         entry: Entry | None,
         rewrite: bool,
+        filing: Item | None,
     ) -> None:
         index = self._index_table()
         same = (before.row, before.digest) == (after.row, after.digest)
@@ -231,11 +249,14 @@ class Customers:
             index.delete_action(tenant.index_pk(key[0]), key[1])
             for key in sorted(before.keys - after.keys)
         ]
-        if len(rows) <= ROWS_PER_TRANSACTION:
-            self._table.transact([self._item_action(tenant, customer_id, before, after), *rows])
+        first = [] if filing is None else [filing]
+        if len(rows) + len(first) <= ROWS_PER_TRANSACTION:
+            item = self._item_action(tenant, customer_id, before, after)
+            self._table.transact([item, *first, *rows])
             return
         announced = replace(after, manifests=(*before.manifests, *after.manifests), dirty=True)
-        self._table.transact([self._item_action(tenant, customer_id, before, announced)])
+        item = self._item_action(tenant, customer_id, before, announced)
+        self._table.transact([item, *first])
         announced = replace(announced, rev=before.rev + 1)
         check = self._table.check_action(
             tenant.customer_pk(customer_id), "CUSTOMER", "rev = :rev", rev=announced.rev
@@ -256,7 +277,8 @@ class Customers:
         """Whether the list shows exactly what the records say of an account's customer, or is
         known to be behind, so that the sweep will bring it up to date."""
         records = self._records.account(tenant, account, "PROFILE")
-        customer_id, filed_under = self._whose(tenant, account, records)
+        customer_id = self._whose(tenant, account, records)
+        profile = _profile(records)
         stored = self._stored(tenant, customer_id)
         found = self._accounts(tenant, {*stored.accounts, account})
         if any(r.reindex_at is not None for part in found.values() for r in part):
@@ -268,7 +290,7 @@ class Customers:
             stored.accounts == members
             and stored.keys == frozenset(wanted)
             and all(shown.get((row["pk"], row["sk"])) == row for row in wanted.values())
-            and (filed_under == customer_id or not records)
+            and (not _holds_anything(records) or _filed_under(profile) == customer_id)
         )
 
     def strays(self, tenant: Tenant, rows: Iterable[RowKey]) -> list[RowKey]:
@@ -329,8 +351,17 @@ def _unpack(item: Item | None) -> _Stored:
     )
 
 
+def _profile(records: Iterable[Record]) -> Record | None:
+    return next((record for record in records if record.key.kind == "PROFILE"), None)
+
+
+def _filed_under(profile: Record | None) -> str | None:
+    return None if profile is None else profile.own.get("customer_id")
+
+
 def _account(name: str, records: Iterable[Record]) -> Account:
-    sources = next((r.sources for r in records if r.key.kind == "PROFILE"), {})
+    profile = _profile(records)
+    sources = {} if profile is None else profile.sources
     return Account(name, sources, tuple(r.purchase for r in records if r.key.kind == "PURCHASE"))
 
 

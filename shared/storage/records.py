@@ -415,18 +415,28 @@ class Records:
         except ConditionFailed:
             return
 
-    def file(self, profile: Record, customer_id: str) -> None:
-        """Note which customer an account is filed under; the list shows its profile now.
+    def file(self, profile: Record, own: Mapping[str, Any], *, marked: bool) -> tuple[Record, Item]:
+        """Note where an account is filed, if its profile is as it was read.
 
         Args:
-            profile: the account's profile as it was read; without a ``rev`` it is made.
+            profile: without a ``rev``: it is made.
+            marked: whether something is left to do for the list.
 
-        Raises:
-            ConditionFailed: it was written since.
+        Returns:
+            The profile after it, and the action for a transaction.
         """
-        own = {**profile.own, "customer_id": customer_id}
-        before = profile if profile.rev else None
-        self._put(before, replace(profile, own=own, reindex_at=None))
+        marked_at = profile.reindex_at if profile.reindex_at is not None else self._now()
+        after = replace(
+            profile,
+            own=own,
+            reindex_at=marked_at if marked else None,
+            rev=profile.rev + 1,
+            written_at=self._now(),
+        )
+        item = to_item(after)
+        if profile.rev:
+            return after, self.table.put_action(item, "rev = :rev", rev=profile.rev)
+        return after, self.table.put_action(item, "attribute_not_exists(pk)")
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable
@@ -251,6 +252,32 @@ def test_a_crash_before_any_write_heals_when_it_is_done_again(
     assert crashes >= 3
 
 
+@pytest.mark.parametrize("known_before", [False, True])
+def test_an_account_that_becomes_another_after_a_crash_leaves_nothing_behind(
+    tables: Tables, records: Records, customers: Customers, known_before: bool
+) -> None:
+    for step in range(8):
+        account = f"cus_{step}"
+        if known_before:
+            people.add_customer(records, customers, DEMO, account, grouptizer_id=f"Gr-0-{step}")
+        for turn, at in (("1", 1_763_900_001), ("2", 1_763_900_002)):
+            people.observe_profile(records, DEMO, account, grouptizer_id=f"Gr-{turn}-{step}", at=at)
+            writes = 0
+
+            def crash(operation: str, _: dict[str, Any], step: int = step) -> None:
+                nonlocal writes
+                writes += operation in ("put_item", "update_item", "transact_write_items")
+                if writes > step:
+                    raise _Crash
+
+            tables.client.hook = crash if turn == "1" else None
+            with contextlib.suppress(_Crash):
+                customers.reindex(DEMO, account)
+            tables.client.hook = None
+        assert_right(tables, customers, [account])
+        assert len(listed(tables)) == step + 1
+
+
 def test_a_writer_that_was_overtaken_changes_nothing(
     tables: Tables, records: Records, customers: Customers
 ) -> None:
@@ -336,7 +363,14 @@ def test_a_row_that_nobody_owns_is_found_and_dropped(
 ) -> None:
     people.add_customer(records, customers, DEMO, ACCOUNT)
     rows = tables.dump(tables.index)
-    stray = {"pk": "demo#G|zzz", "sk": rows[0]["sk"]["S"], "j": "{}", "t": "", "i": "", "f": ""}
+    stray = {
+        "pk": DEMO.index_pk("G|zzz"),
+        "sk": rows[0]["sk"]["S"],
+        "j": "{}",
+        "t": "",
+        "i": "",
+        "f": "",
+    }
     tables.index.put(stray)
     keys = [(row["pk"]["S"].split("#", 1)[1], row["sk"]["S"]) for row in tables.dump(tables.index)]
     assert customers.strays(DEMO, keys) == [("G|zzz", stray["sk"])]
