@@ -289,7 +289,7 @@ def test_a_crash_after_any_write_loses_nothing(
         assert world.state() == expected.state(), f"after write {at}"
         assert world.unlinked() == []
         assert world.marked() == []
-    assert at > 10
+    assert at > len(events)
 
 
 @pytest.mark.parametrize("seed", range(24))
