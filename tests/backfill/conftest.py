@@ -1,0 +1,78 @@
+"""A Stripe account with a past, and what its webhooks made of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from functions.stripe_webhook.events import HANDLERS
+from local.backfill import Backfill, Progress
+from local.stripe_standin import StripeStandin
+from shared.integrations.stripe_gateway import Mode, Raw
+from tests.functions.webhook_world import STORE, InProcessGateway, World
+
+BOTH = (Mode(True), Mode(False))
+DAY = 86_400
+
+
+class Watched(InProcessGateway):
+    """The gateway, with something that happens after each request.
+
+    Attributes:
+        after: called with the number of the request, counted from 1.
+    """
+
+    def __init__(self, standin: StripeStandin) -> None:
+        super().__init__(standin)
+        self.after: Callable[[int], None] = lambda _: None
+
+    def _send(
+        self,
+        key: str,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        options: Mapping[str, str],
+    ) -> Raw:
+        answer = super()._send(key, method, path, params, options)
+        self.after(len(self.asked))
+        return answer
+
+
+def webhooks(standin: StripeStandin, world: World | None = None) -> World:
+    """What the webhooks of all that has happened make, in its order."""
+    world = world or World(standin)
+    for account in list(standin.accounts.values()):
+        for event in standin.events(account=account):
+            if event["type"] in HANDLERS:
+                assert world.receive(event) == "applied", event["type"]
+    return world
+
+
+def backfill(world: World, workers: int = 1, **more: Any) -> Progress:
+    """Everything Stripe has, into this world."""
+    return Backfill(STORE, world.services, BOTH, workers=workers, **more).run()
+
+
+def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known, without what Stripe's lists can't tell: who was linked to a purchase before,
+    and payment methods that were taken off, by their owner or with their owner."""
+    told = {}
+    gone = [
+        item["pk"]
+        for key, item in state.items()
+        if key.endswith(" PROFILE") and json.loads(item.get("s_customer", "{}")).get("deleted")
+    ]
+    for key, item in state.items():
+        if " METHOD#" in key:
+            taken_off = json.loads(item["s_method"])["deleted"]
+            if taken_off or item["pk"] in gone:
+                continue
+        told[key] = {name: value for name, value in item.items() if name != "seen"}
+    return told
+
+
+def some_days_ago(days: float) -> int:
+    return int(time.time() - days * DAY)
