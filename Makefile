@@ -3,16 +3,19 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep test check lock install clean
+.PHONY: run token store sweep backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
+AUDIT_VENV := .venv-audit
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 DYNOXIDE := .tools/dynoxide
 
 STORE ?= demo
 ACCOUNT ?=
+CUSTOMER ?=
+DO ?=
 WORKERS ?= 2
 TESTS ?= tests
 
@@ -30,6 +33,30 @@ store: install ## register STORE for the connected ACCOUNT
 sweep: install ## run the sweep once, now
 	@$(PY) -m local.sweep
 
+backfill: install ## read STORE's Stripe account into its records; RATE=requests/s, STACK: deployed
+	@$(PY) -m local.backfill $(STORE) $(if $(RATE),--rate $(RATE))
+
+replay: install ## apply STORE's parked and undelivered events again; RATE and STACK as above
+	@$(PY) -m local.replay $(STORE) $(if $(RATE),--rate $(RATE))
+
+reindex: install ## write the list of STORE anew from its records
+	@$(PY) -m local.reindex $(STORE)
+
+doctor: install ## check a deployment (STACK=name) or the local run, and say what to do
+	@$(PY) -m local.doctor
+
+bot: install ## the bot's state; DO=resume ends a pause, DO=off stops all removals, DO=on goes on
+	@$(PY) -m local.bot $(DO)
+
+export: install ## all that is kept of CUSTOMER of STORE, as JSON
+	@$(PY) -m local.export $(STORE) $(CUSTOMER)
+
+forget: install ## erase who CUSTOMER of STORE is
+	@$(PY) -m local.forget $(STORE) $(CUSTOMER)
+
+bench-webhook: install ## what the webhook costs, by event type and over a mix: docs/bench/webhook.md
+	@$(PY) -m bench.webhook
+
 # -- check ---------------------------------------------------------------------------------------
 
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
@@ -39,6 +66,16 @@ check: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy functions shared local tests
+	$(VENV)/bin/bandit --quiet --severity-level medium --recursive functions shared
+
+audit: install $(AUDIT_VENV)/.installed ## known vulnerabilities of what is locked; needs a network
+	@tools/audit $(AUDIT_VENV)/bin/pip-audit
+
+checkov: install $(AUDIT_VENV)/.installed ## the expanded template against checkov's rules
+	@$(PY) -m tools.checkov $(AUDIT_VENV)/bin/checkov
+
+licences: install ## write docs/licences.md anew
+	@$(PY) -m tools.licences
 
 # -- install -------------------------------------------------------------------------------------
 
@@ -59,6 +96,13 @@ $(DEPLOY_VENV)/.installed: requirements/deploy.txt $(VENV)/.installed
 		-r requirements/deploy.txt
 	@touch $@
 
+$(AUDIT_VENV)/.installed: requirements/audit.txt $(VENV)/.installed
+	@test -x $(AUDIT_VENV)/bin/python || \
+		(python=$$(tools/find-python) && $$python -m venv --without-pip $(AUDIT_VENV))
+	@$(UV) pip install --quiet --python $(AUDIT_VENV)/bin/python --require-hashes \
+		-r requirements/audit.txt
+	@touch $@
+
 # The database of the local run and of the tests. A platform that is not in tools/package-lock.json
 # has no hash to compare with, so there the exact version has to do.
 $(DYNOXIDE): tools/package.json tools/package-lock.json
@@ -74,7 +118,7 @@ $(DYNOXIDE): tools/package.json tools/package-lock.json
 	chmod +x $@.new; mv $@.new $@
 
 lock: $(VENV)/.installed ## write requirements/*.txt anew from requirements/*.in
-	@for name in bootstrap dev deploy runtime; do \
+	@for name in bootstrap dev deploy audit runtime; do \
 		constraint=$$(test $$name = runtime && echo "-c requirements/dev.txt"); \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 			--generate-hashes --no-annotate --python-version 3.11 $(LOCK_FLAGS) \

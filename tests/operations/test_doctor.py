@@ -1,0 +1,96 @@
+"""What the doctor finds, and what it advises."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from functions.stripe_webhook.events import HANDLERS
+from local.deployment import Deployment
+from local.doctor import Doctor, Finding
+from shared.settings import Settings
+from shared.storage.bot import Bot
+from shared.storage.parked import Parked, ParkedEvent
+from shared.tenant import Tenant
+from tests.functions.conftest import SECRET_ARNS
+from tests.functions.shop import CHAT, Shop
+
+URL = "https://api.example/v1/webhooks/stripe"
+
+
+@pytest.fixture
+def doctor(shop: Shop) -> Doctor:
+    clients = {"dynamodb": shop.tables.client, "secretsmanager": shop.secrets}
+    deployment = Deployment(clients.__getitem__, Settings(dict(os.environ)))
+    return Doctor(deployment, URL, {name: name for name in SECRET_ARNS}, is_local=True)
+
+
+@pytest.fixture
+def endpoint(shop: Shop) -> Any:
+    return shop.stripe.add_endpoint(URL, send=shop.receive, enabled_events=list(HANDLERS))
+
+
+def to_mend(doctor: Doctor) -> list[Finding]:
+    return [finding for finding in doctor.findings() if finding.mend is not None]
+
+
+def test_a_sound_deployment_needs_nothing(shop: Shop, doctor: Doctor, endpoint: Any) -> None:
+    shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))
+    shop.deliver()
+    shop.telegram.bot_api.add_chat(CHAT)
+    assert to_mend(doctor) == []
+
+
+def test_secrets_that_are_missing_are_named(shop: Shop, doctor: Doctor) -> None:
+    shop.secrets.values.update(
+        {name: {} for name in ("STRIPE_API_SECRET_ARN", "TELEGRAM_SECRET_ARN")},
+        STRIPE_WEBHOOK_SECRET_ARN={"secrets": [""]},
+        CURSOR_SECRET_ARN={},
+    )
+    subjects = {finding.subject for finding in to_mend(doctor)}
+    assert subjects == {"Stripe keys", "webhook secrets", "cursor secret", "bot"}
+
+
+def test_an_endpoint_that_lacks_events_is_named_with_them(shop: Shop, doctor: Doctor) -> None:
+    some = [name for name in HANDLERS if name != "charge.dispute.closed"]
+    shop.stripe.add_endpoint(URL, send=shop.receive, enabled_events=some)
+    found = {f.found for f in to_mend(doctor) if f.subject.startswith("webhook endpoint")}
+    assert found == {"lacks charge.dispute.closed"}
+
+
+def test_keys_and_tokens_that_are_not_accepted_are_named(
+    shop: Shop, doctor: Doctor, endpoint: Any
+) -> None:
+    shop.secrets.values["STRIPE_API_SECRET_ARN"] = {"live": "sk_live_wrong"}
+    shop.secrets.values["TELEGRAM_SECRET_ARN"] = {"token": "123:wrong"}
+    wrong = to_mend(doctor)
+    assert {finding.subject for finding in wrong} == {"Stripe, live mode", "bot"}
+    assert not any("wrong" in finding.found + str(finding.mend) for finding in wrong)
+
+
+def test_a_chat_in_which_the_bot_lacks_rights_is_named(
+    shop: Shop, doctor: Doctor, endpoint: Any
+) -> None:
+    shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))
+    shop.deliver()
+    shop.telegram.bot_api.add_chat(CHAT)
+    shop.telegram.bot_api.set_bot(CHAT, can_restrict_members=False)
+    (finding,) = to_mend(doctor)
+    assert finding.subject == f"chat {CHAT} of demo"
+
+
+def test_what_waits_for_somebody_is_named(shop: Shop, doctor: Doctor, endpoint: Any) -> None:
+    event = ParkedEvent("evt_1", 1, "stripe", "odd", b"{}")
+    Parked(shop.tables.records).park(Tenant("demo"), event)
+    Parked(shop.tables.records).park(None, event)
+    bot = Bot(shop.tables.records)
+    bot.switch_removals(enabled=False)
+    bot.pause(4_000_000_000, "Telegram asked the bot to wait.")
+    assert [finding.subject for finding in to_mend(doctor)] == [
+        "removals",
+        "bot",
+        "parked events of demo",
+        "parked events of no store",
+    ]
