@@ -38,7 +38,7 @@ function LoginFailed({ error }: { error: unknown }) {
   const detail = error instanceof LoginError ? error.detail : null;
   return (
     <main>
-      <State icon={<WarnIcon size={32} />} trouble={t.login[problem]} detail={detail} alert>
+      <State icon={<WarnIcon size={32} />} trouble={t.login[problem]} detail={detail} alert isPage>
         <Button onClick={() => window.location.assign('/')}>{t.logInAgain}</Button>
       </State>
     </main>

@@ -61,7 +61,7 @@ export function makeRouter() {
 function UnknownPage() {
   const navigate = useNavigate();
   return (
-    <State icon={<InfoIcon size={32} />} trouble={t.unknownPage}>
+    <State icon={<InfoIcon size={32} />} trouble={t.unknownPage} isPage>
       <Button onClick={() => void navigate({ to: '/' })}>{t.unknownPage.action}</Button>
     </State>
   );
@@ -69,7 +69,7 @@ function UnknownPage() {
 
 function Crashed() {
   return (
-    <State icon={<WarnIcon size={32} />} trouble={t.crashed} alert>
+    <State icon={<WarnIcon size={32} />} trouble={t.crashed} alert isPage>
       <Button onClick={() => window.location.reload()}>{t.crashed.reload}</Button>
     </State>
   );

@@ -370,12 +370,13 @@ export interface operations {
                     "application/json": components["schemas"]["CustomerPage"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };
@@ -438,12 +439,13 @@ export interface operations {
                     "application/json": components["schemas"]["CustomerDetail"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };
@@ -520,12 +522,13 @@ export interface operations {
                     "application/json": components["schemas"]["TransactionPage"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };
@@ -614,12 +617,13 @@ export interface operations {
                     "application/json": components["schemas"]["PurchaseChange"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };
@@ -722,12 +726,13 @@ export interface operations {
                     "application/json": components["schemas"]["PurchaseChange"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };
@@ -815,12 +820,13 @@ export interface operations {
                     "application/json": components["schemas"]["ProductList"];
                 };
             };
-            /** @description No valid token (answered by the gateway) */
+            /** @description No valid access token (answered by the gateway, or by the function) */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                     "application/json": components["schemas"]["GatewayMessage"];
                 };
             };

@@ -36,6 +36,8 @@ interface Underway {
   state: string;
   verifier: string;
   returnTo: string;
+  /** The router's notes on this entry of the browser's history. */
+  entry: unknown;
 }
 
 export type LoginProblem = 'unreachable' | 'refused' | 'rejected';
@@ -104,6 +106,7 @@ async function leave(options: { prompt?: 'login' } = {}): Promise<never> {
     state: random(),
     verifier: random(),
     returnTo: here.pathname === CALLBACK ? '/' : here.pathname + here.search,
+    entry: window.history.state,
   };
   sessionStorage.setItem(UNDERWAY, JSON.stringify(underway));
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(underway.verifier));
@@ -119,7 +122,8 @@ async function leave(options: { prompt?: 'login' } = {}): Promise<never> {
     ...options,
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-  window.location.assign(url);
+  // In place of this entry: going back leads to the page before, not into the login.
+  window.location.replace(url);
   return new Promise(() => undefined);
 }
 
@@ -146,8 +150,8 @@ async function redeem(grant: Record<string, string>): Promise<void> {
   };
 }
 
-/** Comes back from the issuer with a code. Returns the address the login began at. */
-async function finish(): Promise<string> {
+/** Comes back from the issuer with a code. Returns where the login began. */
+async function finish(): Promise<Underway> {
   const query = new URLSearchParams(window.location.search);
   const stored = sessionStorage.getItem(UNDERWAY);
   sessionStorage.removeItem(UNDERWAY);
@@ -167,7 +171,7 @@ async function finish(): Promise<string> {
     redirect_uri: redirectUri(),
     code_verifier: underway.verifier,
   });
-  return underway.returnTo;
+  return underway;
 }
 
 async function renew(): Promise<void> {
@@ -186,11 +190,11 @@ export const login = {
    * @throws LoginError */
   async start(): Promise<void> {
     if (window.location.pathname !== CALLBACK) return leave();
-    const returnTo = await finish();
+    const { returnTo, entry } = await finish();
     // Only a path of our own: whatever wrote the session storage, it leads nowhere else.
     const target = new URL(returnTo, window.location.origin);
     const own = target.origin === window.location.origin ? target.pathname + target.search : '/';
-    window.history.replaceState(null, '', own);
+    window.history.replaceState(entry, '', own);
   },
 
   /** The token for the API, renewed when it is about to end. */

@@ -58,12 +58,13 @@ export function CustomerPage() {
         <Back />
         <div className={classes.panel}>
           {error instanceof ApiError && (error.status === 404 || error.status === 422) ? (
-            <State icon={<InfoIcon size={32} />} trouble={t.customer.notFound} alert />
+            <State icon={<InfoIcon size={32} />} trouble={t.customer.notFound} alert isPage />
           ) : (
             <Failed
               error={error}
               what={t.customer.failed}
               onRetry={() => void customer.refetch()}
+              isPage
             />
           )}
         </div>

@@ -92,18 +92,22 @@ export function State({
   trouble,
   detail,
   alert = false,
+  isPage = false,
   children,
 }: {
   icon: ReactNode;
   trouble: Trouble;
   detail?: string | null | undefined;
   alert?: boolean;
+  /** Stands for the page, whose heading it is. */
+  isPage?: boolean;
   children?: ReactNode;
 }) {
+  const Heading = isPage ? 'h1' : 'h2';
   return (
     <div className={classes.state} role={alert ? 'alert' : undefined}>
       {icon}
-      <h2 className={classes.stateTitle}>{trouble.title}</h2>
+      <Heading className={classes.stateTitle}>{trouble.title}</Heading>
       <p className={classes.stateText}>{trouble.advice}</p>
       {detail && <Small>{detail}</Small>}
       {children !== undefined && <div className={classes.stateActions}>{children}</div>}
@@ -116,11 +120,13 @@ export function Failed({
   error,
   what,
   onRetry,
+  isPage = false,
   children,
 }: {
   error: Error;
   what: string;
   onRetry: () => void;
+  isPage?: boolean;
   children?: ReactNode;
 }) {
   const code = error instanceof ApiError ? error.code : 'fault';
@@ -133,6 +139,7 @@ export function Failed({
       trouble={{ title: what, advice: `${trouble.title}. ${trouble.advice}` }}
       detail={requestId && t.requestId(requestId)}
       alert
+      isPage={isPage}
     >
       {children}
       {mustLogIn ? (
