@@ -28,7 +28,7 @@ SUPPRESSED = {
     "CKV_AWS_28": "the index is made anew from the records, so it needs no backup",
 }
 
-_QUIET = ("--compact", "--quiet", "--skip-download")
+_OPTIONS = ("--framework", "cloudformation", "-o", "json", "--compact", "--quiet")
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
         file = Path(directory) / "template.json"
         file.write_text(json.dumps(template, indent=1))
         ran = subprocess.run(
-            [sys.argv[1], "-f", str(file), *"--framework cloudformation -o json".split(), *_QUIET],
+            [sys.argv[1], "-f", str(file), *_OPTIONS, "--skip-download"],
             capture_output=True,
             text=True,
             check=False,
