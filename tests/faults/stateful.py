@@ -222,6 +222,8 @@ class Everything(RuleBasedStateMachine):
             answer = "refused"
         elif isinstance(result, (BaseException, Crash)):
             answer = "none"
+        elif not result.changed:
+            answer = "refused"
         else:
             answer = "accepted" if result.outstanding else "done"
         self.model.asked(name, when, answer)

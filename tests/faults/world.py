@@ -510,6 +510,9 @@ class World:
         if done.outstanding:
             return
         truth = self.truth
+        if not done.changed and self._is_unheard_of(purchase_id):
+            # A repeat changes nothing and asks nobody; it goes by what we were told.
+            return
         _, kind, product, _ = truth.purchases[purchase_id]
         said = "answered as done, but"
         if kind == "subscription":
@@ -534,6 +537,10 @@ class World:
                 is_in = self.telegram.status_of(chat_id, int(user)) == MEMBER
                 if is_in and str(chat_id) not in told and not self.admitting(chat_id, int(user)):
                     truth.violations.append(f"{said} {user} is still in {chat_id}")
+
+    def _is_unheard_of(self, purchase_id: str) -> bool:
+        """Whether events of a purchase are still on their way."""
+        return any(d.event["data"]["object"]["id"] == purchase_id for d in self.deliveries)
 
     # -- letting time pass -------------------------------------------------------------------------
 

@@ -1,0 +1,234 @@
+"""The eleven mistakes this system must not make, as patches of the real code.
+
+Each of them breaks a rule of the design. They are used by ``test_seeded_bugs.py`` alone: a fault
+suite that does not notice one of them proves nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from functions.cancel_purchase.cancel import Canceller
+from shared.access import AccessRemover
+from shared.domain import merge, steps
+from shared.domain.errors import CustomersError
+from shared.domain.merge import Fetched, Observation, Source, Verdict
+from shared.domain.purchase import End, Own, Purchase
+from shared.drive import Driver
+from shared.integrations.stripe_gateway import StripeError, StripeGateway
+from shared.storage.dynamo import ConditionFailed
+from shared.storage.records import LEASE_SECONDS, Key, Outcome, Record, Records, from_item
+from shared.storage.telegram_users import TelegramUsers
+from tests.faults.world import World
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One mistake.
+
+    Attributes:
+        shows_in: operations (see :mod:`tests.faults.operations`) in which it should show.
+    """
+
+    name: str
+    seeded: Callable[[], Any]
+    shows_in: tuple[str, ...]
+
+
+@contextmanager
+def no_sweep() -> Iterator[None]:
+    """Nothing walks the ``due`` index: webhooks and schedules are all there is."""
+    with patch.object(World, "sweep", lambda _self, _process: None):
+        yield
+
+
+@contextmanager
+def removal_ignores_other_purchases() -> Iterator[None]:
+    with patch.object(AccessRemover, "_kept", lambda _self, _step: None):
+        yield
+
+
+@contextmanager
+def marked_before_its_write() -> Iterator[None]:
+    """An event is remembered as processed first, and applied after."""
+    observe = Records.observe
+
+    def marking(self: Records, key: Key, seen: Observation, **more: Any) -> Outcome:
+        mark = {"pk": f"{key.pk}#EVENTS", "sk": f"{seen.event_id}#{key.sk}#{seen.source}"}
+        try:
+            self.table.put(mark, "attribute_not_exists(pk)")
+        except ConditionFailed:
+            return Outcome(stored=False)
+        return observe(self, key, seen, **more)
+
+    with patch.object(Records, "observe", marking):
+        yield
+
+
+@contextmanager
+def due_at_set_ad_hoc() -> Iterator[None]:
+    """``due_at`` is thought of where an intent is recorded, and forgotten where access ends."""
+
+    def due_at(self: Purchase) -> int | None:
+        if self.own.intent is not None and self.own.intent.phase == "requested":
+            return self.own.retry_at("stripe", self.own.intent.requested_at)
+        return None if self.ends_at is None else max(self.ends_at, self.own.retry_at("look", 0))
+
+    with patch.object(Purchase, "due_at", property(due_at)):
+        yield
+
+
+@contextmanager
+def no_lock_on_a_grant() -> Iterator[None]:
+    with (
+        patch.object(TelegramUsers, "lock", lambda *_, **__: 0.0),
+        patch.object(TelegramUsers, "unlock", lambda *_, **__: None),
+    ):
+        yield
+
+
+@contextmanager
+def revoker_does_not_look_again() -> Iterator[None]:
+    def look(self: Driver, record: Record, owner: str) -> Record:
+        now = int(self.clock())
+
+        def over(purchase: Purchase) -> Own:
+            end = End(purchase.ends_at or now, "cancelled_in_stripe")
+            return steps.declare_end(purchase, end, now=now)
+
+        return self.records.save_own(record, owner, over)
+
+    with patch.object(Driver, "_look_again", look):
+        yield
+
+
+@contextmanager
+def effect_before_the_intent() -> Iterator[None]:
+    """Stripe is asked first, and what was wanted is recorded when it has answered."""
+    cancel = Canceller.cancel
+
+    def hasty(self: Canceller, tenant: Any, customer_id: str, purchase_id: str, **more: Any) -> Any:
+        record = self._find(tenant, customer_id, purchase_id)
+        purchase = record.purchase
+        if purchase.kind == "subscription" and purchase.is_live:
+            ref, key = self.driver._ref(record), uuid.uuid4().hex
+            try:
+                if more["when"] == "immediately":
+                    self.driver.stripe.cancel_subscription(ref, idempotency_key=key)
+                else:
+                    self.driver.stripe.cancel_at_period_end(ref, idempotency_key=key)
+            except StripeError as error:
+                raise CustomersError(error.reason) from None
+        return cancel(self, tenant, customer_id, purchase_id, **more)
+
+    with patch.object(Canceller, "cancel", hasty):
+        yield
+
+
+@contextmanager
+def one_idempotency_key_per_purchase() -> Iterator[None]:
+    end_with_period = StripeGateway._end_with_period
+
+    def fixed(self: StripeGateway, ref: Any, idempotency_key: str) -> Any:
+        del idempotency_key
+        return end_with_period(self, ref, f"{ref.subscription_id}:cancel")
+
+    with patch.object(StripeGateway, "_end_with_period", fixed):
+        yield
+
+
+@contextmanager
+def older_payload_trusted() -> Iterator[None]:
+    def decide(stored: Source | None, seen: Observation) -> Verdict:
+        if stored is not None and (stored.terminal or seen.event_id in stored.event_ids):
+            return Verdict.APPLY if seen.terminal else Verdict.DROP
+        return Verdict.APPLY
+
+    with patch.object(merge, "decide", decide):
+        yield
+
+
+@contextmanager
+def fetched_written_without_comparing() -> Iterator[None]:
+    """What Stripe answered is written over whatever was stored meanwhile."""
+
+    def refreshed(stored: Source | None, fetched: Fetched) -> Source:
+        version = 0 if stored is None else stored.version
+        return Source(fetched.data, version, fetched_at=fetched.fetched_at)
+
+    with (
+        patch.object(merge, "refreshed", refreshed),
+        patch.object(merge, "may_be_newer", lambda _stored, _fetched: False),
+    ):
+        yield
+
+
+@contextmanager
+def no_lease() -> Iterator[None]:
+    """Whoever comes drives the purchase, and the last one writes."""
+
+    def lease(self: Records, key: Key, owner: str) -> Record | None:
+        item = self.table.get(key.pk, key.sk)
+        until = int(self.clock()) + LEASE_SECONDS
+        if item is None:
+            return None
+        return replace(from_item(item), lease_owner=owner, lease_until=until)
+
+    def save_own(
+        self: Records, record: Record, owner: str, change: Callable[[Purchase], Own]
+    ) -> Record:
+        while True:
+            after = replace(record, own=change(record.purchase).to_json())
+            try:
+                stored = self._put(record, replace(after, lease_owner=None))
+            except ConditionFailed as refused:
+                record = from_item(refused.item or {})
+            else:
+                return replace(stored, lease_owner=owner, lease_until=after.lease_until)
+
+    with (
+        patch.object(Records, "lease", lease),
+        patch.object(Records, "save_own", save_own),
+        patch.object(Records, "release", lambda *_: None),
+    ):
+        yield
+
+
+BUGS = (
+    Bug("no sweep", no_sweep, ("cancel now, one_off",)),
+    Bug(
+        "a removal ignores other purchases",
+        removal_ignores_other_purchases,
+        ("cancel now, two",),
+    ),
+    Bug(
+        "an event is marked before its write",
+        marked_before_its_write,
+        ("webhook, portal_cancelled", "webhook, ended"),
+    ),
+    Bug("due_at set ad hoc", due_at_set_ad_hoc, ("cancel now, one_off",)),
+    Bug("no lock on a grant", no_lock_on_a_grant, ("cancel now, one_off", "cancel now, active")),
+    Bug(
+        "the revoker does not look again",
+        revoker_does_not_look_again,
+        ("sweep at the end, taken_back",),
+    ),
+    Bug("the effect before the intent", effect_before_the_intent, ("cancel now, active",)),
+    Bug(
+        "one idempotency key per purchase",
+        one_idempotency_key_per_purchase,
+        ("cancel at period end, active",),
+    ),
+    Bug("an older payload is trusted", older_payload_trusted, ("webhook, reordered",)),
+    Bug(
+        "what was fetched is written without comparing",
+        fetched_written_without_comparing,
+        ("cancel at period end, active", "sweep at the end, scheduled"),
+    ),
+    Bug("no lease on the purchase", no_lease, ("cancel at period end, active",)),
+)
