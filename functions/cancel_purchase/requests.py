@@ -1,4 +1,5 @@
-"""What a request to change a purchase may say."""
+"""What a request to change a purchase may say. By pydantic on purpose, see
+docs/decisions/0009-libraries-on-the-cold-path.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What the API's functions have in common: the store of a request, its parameters, its answer.
 
-Every function makes its own resolver with :func:`make_app` and answers with :func:`respond`.
+Every function makes its own resolver with :func:`make_app` and answers with :func:`respond`. It is
+Powertools' on purpose, see docs/decisions/0009-libraries-on-the-cold-path.md.
 """
 
 from __future__ import annotations
