@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -133,18 +134,20 @@ def paired(one: list[float], other: list[float]) -> float:
 # -- the package ---------------------------------------------------------------------------------
 
 
-def build(python: str, stock: Path) -> tuple[Path, Path, Path]:
-    """Build a function's artefact and the layer for this machine; (stock, layer, artefact)."""
+def build(python: str) -> tuple[Path, Path]:
+    """Build the layer and a function's artefact for this machine."""
     layer, code = BUILD / "layer", BUILD / "function"
     for target, folder in (("PackagesLayer", layer), ("ListCustomersFunction", code)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         subprocess.run(
-            ["make", "-s", "-C", str(ROOT / "packaging"), f"build-{target}"]
-            + [f"ARTIFACTS_DIR={folder}", "PLATFORM=", f"PYTHON={python}"],
+            [
+                *("make", "-s", "-C", str(ROOT / "packaging"), f"build-{target}"),
+                *(f"ARTIFACTS_DIR={folder}", "PLATFORM=", f"PYTHON={python}"),
+            ],
             check=True,
         )
-    return stock, layer / "python", code
+    return layer / "python", code
 
 
 def size_of(folder: Path) -> int:
@@ -154,8 +157,6 @@ def size_of(folder: Path) -> int:
 
 def fresh_bytecode(folder: Path) -> tuple[int, int]:
     """How many modules have bytecode that is used without a look at the source, of how many."""
-    import importlib.util
-
     sources = [path for path in folder.rglob("*.py") if path.is_file()]
     fresh = 0
     for source in sources:

@@ -60,7 +60,7 @@ class _Aws(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - BaseHTTPRequestHandler's names
 
 
 @dataclass
@@ -121,7 +121,8 @@ class World:
     # -- filling it -------------------------------------------------------------------------------
 
     def receive(self, body: bytes, headers: dict[str, str]) -> int:
-        from functions.stripe_webhook.handler import lambda_handler
+        # Powertools reads the environment when it is imported.
+        from functions.stripe_webhook.handler import lambda_handler  # noqa: PLC0415
 
         self.delivered.append((json.loads(body)["type"], body))
         answer = lambda_handler(_webhook(body, headers), None)
@@ -158,7 +159,7 @@ class World:
         return _webhook(text, {"Stripe-Signature": signed})
 
     def cancel(self, when: str) -> dict[str, Any]:
-        """The owner cancels the next subscription that nobody has cancelled, as the console asks."""
+        """The console cancels the next subscription that nobody has cancelled yet."""
         subscription = self.subscriptions.pop()
         body = json.dumps({"when": when, "confirmation": "CANCEL PURCHASE"})
         path = f"{self.customer_of(subscription)}/purchases/{subscription}/cancel"

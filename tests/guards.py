@@ -23,10 +23,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 
 from functions.stripe_webhook import events
 from shared.drive import Driver
+from shared.http.app import App
 from shared.observability import logger
 from shared.storage.dynamo import Table
 from shared.storage.records import DUE_INDEX, REF_INDEX
@@ -286,7 +286,7 @@ def pytest_configure(config: pytest.Config) -> None:
         setattr(Tenant, name, _building(getattr(Tenant, name), built))
     Tenant.ref = _building(Tenant.ref, refs)  # type: ignore[method-assign]
     Table.client = property(_client, _set_client)  # type: ignore[assignment]
-    APIGatewayHttpResolver.resolve = _resolving(APIGatewayHttpResolver.resolve)  # type: ignore[method-assign]
+    App.resolve = _resolving(App.resolve)  # type: ignore[method-assign]
     events.apply = _applying(events.apply)
     Driver.drive = _driving(Driver.drive)  # type: ignore[method-assign]
     Driver.drive_leased = _driving(Driver.drive_leased)  # type: ignore[method-assign]
