@@ -9,6 +9,7 @@ send, in ``outbox``. Any request that could move money is refused loudly.
 from __future__ import annotations
 
 import copy
+import heapq
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class StripeEngine:
     saved: dict[str, tuple[str, Answer]] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     charged: list[tuple[str, int]] = field(default_factory=list)
+    timers: list[tuple[int, str]] = field(default_factory=list)
     number: int = 0
     now: int = 0
 
@@ -186,7 +188,9 @@ class StripeEngine:
             "schedule": None,
             "metadata": {} if user is None else {"telegram_user_id": user},
             "livemode": True,
+            "period_seconds": period,
         }
+        self._set_timer(subscription)
         self._create("subscription", subscription, "customer.subscription.created")
 
     def pay_once(self, name: str, customer_id: str, product_id: str, user: str) -> None:
@@ -302,26 +306,26 @@ class StripeEngine:
 
     def next_at(self) -> int | None:
         """When time next brings something."""
-        times = [
-            _period_end(object_) + LAG_SECONDS
-            for (kind, _), object_ in self.objects.items()
-            if kind == "subscription" and object_["status"] in LIVE
-        ]
-        return min(times, default=None)
+        while self.timers:
+            at, id_ = self.timers[0]
+            subscription = self.objects["subscription", id_]
+            if subscription["status"] in LIVE and _period_end(subscription) + LAG_SECONDS == at:
+                return at
+            heapq.heappop(self.timers)  # of a period that has become another since
+        return None
 
     def run_due(self) -> None:
         """Renew and end what is due, as Stripe does: some time after the period's end."""
-        for (kind, _), subscription in list(self.objects.items()):
-            if kind != "subscription" or subscription["status"] not in LIVE:
-                continue
-            while subscription["status"] in LIVE:
-                end = _period_end(subscription)
-                if end + LAG_SECONDS > self.now:
-                    break
-                if subscription["cancel_at_period_end"]:
-                    self._end(subscription, end, "cancellation_requested", "stripe")
-                else:
-                    self._renew(subscription, end)
+        while (at := self.next_at()) is not None and at <= self.now:
+            subscription = self.objects["subscription", heapq.heappop(self.timers)[1]]
+            end = _period_end(subscription)
+            if subscription["cancel_at_period_end"]:
+                self._end(subscription, end, "cancellation_requested", "stripe")
+            else:
+                self._renew(subscription, end)
+
+    def _set_timer(self, subscription: Raw) -> None:
+        heapq.heappush(self.timers, (_period_end(subscription) + LAG_SECONDS, subscription["id"]))
 
     def renew_now(self, subscription_id: str) -> None:
         """A renewal, whatever the time (a trial that is ended early, a new billing anchor)."""
@@ -337,7 +341,11 @@ class StripeEngine:
         if subscription["status"] == "trialing":
             before["status"] = "trialing"  # type: ignore[assignment]
             subscription["status"] = "active"
-        item["current_period_start"], item["current_period_end"] = at, at + PERIOD
+        item["current_period_start"], item["current_period_end"] = (
+            at,
+            at + subscription["period_seconds"],
+        )
+        self._set_timer(subscription)
         self.charged.append((subscription["id"], self.number))
         self._emit("customer.subscription.updated", subscription, before)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import heapq
 import hmac
 import importlib
 import json
@@ -59,7 +60,7 @@ from tests.faults.boundaries import (
     no_faults,
 )
 from tests.faults.memory_dynamo import MemoryDynamo
-from tests.faults.stripe_engine import LIVE, StripeEngine
+from tests.faults.stripe_engine import LIVE, PERIOD, StripeEngine
 
 START = 1_790_000_000
 STORE = Tenant("demo")
@@ -132,24 +133,27 @@ class Scheduler:
 
     Attributes:
         lost: schedules never fire, as if they had not been made.
+        loses: the same, by a schedule's name.
         late_seconds: how long after their time they fire.
         doubled: they fire twice.
     """
 
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timers: list[tuple[int, str]] = field(default_factory=list)
     lost: bool = False
     late_seconds: int = 0
     doubled: bool = False
+    loses: Callable[[str], bool] = lambda _name: False
 
     def create_schedule(self, **request: Any) -> dict[str, Any]:
         if request["Name"] in self.schedules:
             raise ClientError({"Error": {"Code": "ConflictException", "Message": ""}}, "Create")
-        self.schedules[request["Name"]] = request
+        self._set(request)
         return {}
 
     def update_schedule(self, **request: Any) -> dict[str, Any]:
         self._existing(request["Name"])
-        self.schedules[request["Name"]] = request
+        self._set(request)
         return {}
 
     def delete_schedule(self, **request: Any) -> dict[str, Any]:
@@ -163,21 +167,26 @@ class Scheduler:
                 {"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "Schedule"
             )
 
-    def times(self) -> dict[str, int]:
-        """When each one fires."""
-        return {name: _time_of(request) for name, request in self.schedules.items()}
+    def _set(self, request: dict[str, Any]) -> None:
+        self.schedules[request["Name"]] = request
+        heapq.heappush(self.timers, (_time_of(request), request["Name"]))
 
     def next_at(self) -> int | None:
-        if self.lost or not self.schedules:
-            return None
-        return min(self.times().values()) + self.late_seconds
+        """When the next one fires."""
+        while self.timers:
+            at, name = self.timers[0]
+            if name in self.schedules and _time_of(self.schedules[name]) == at:
+                return at + self.late_seconds
+            heapq.heappop(self.timers)  # deleted, or of another time by now
+        return None
 
     def fire_due(self, now: float) -> list[dict[str, Any]]:
         """What the due ones invoke the function with; they are gone then."""
-        due = [name for name, at in self.times().items() if at + self.late_seconds <= now]
-        inputs = [json.loads(self.schedules.pop(name)["Target"]["Input"]) for name in due]
-        if self.lost:
-            return []
+        inputs = []
+        while (at := self.next_at()) is not None and at <= now:
+            request = self.schedules.pop(heapq.heappop(self.timers)[1])
+            if not (self.lost or self.loses(request["Name"])):
+                inputs.append(json.loads(request["Target"]["Input"]))
         return [each for each in inputs for _ in range(2 if self.doubled else 1)]
 
 
@@ -199,6 +208,7 @@ class Truth:
         purchases: id → (account, kind, product, expires_at).
         users: purchase → Telegram user linked to it by the store.
         ever: purchase → everybody who ever was.
+        of_user: Telegram user → purchases ever linked.
         known: (purchase, user) of which a webhook was answered with 200.
         asked: purchases the owner asked to cancel at once.
         unsure: of these, the ones nobody knows whether the request was recorded.
@@ -209,6 +219,7 @@ class Truth:
     products: dict[str, list[int]] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
     ever: dict[str, set[str]] = field(default_factory=dict)
+    of_user: dict[str, list[str]] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
@@ -238,7 +249,6 @@ class World:
         self.crossed = 0
         self.started_at = time.now
         self.default_faults: Faults = no_faults
-        self.sweeps = True
 
     def _bot_api(self) -> BotApi:
         # Nobody is anywhere until put there, and chats must have been made.
@@ -396,12 +406,13 @@ class World:
         user: str,
         *,
         status: str = "active",
+        period: int = PERIOD,
         expires_at: int | None = None,
     ) -> str:
         """A purchase at Stripe; its id. Nothing of it has reached us yet."""
         if kind == "subscription":
             purchase_id = f"sub_{name}"
-            self.outside(lambda s: s.subscribe(purchase_id, account, product, user, status))
+            self.outside(lambda s: s.subscribe(purchase_id, account, product, user, status, period))
         elif kind == "one_off":
             purchase_id = f"pi_{name}"
             self.outside(lambda s: s.pay_once(name, account, product, user))
@@ -411,6 +422,7 @@ class World:
         self.truth.purchases[purchase_id] = (account, kind, product, expires_at)
         self.truth.users[purchase_id] = user
         self.truth.ever[purchase_id] = {user}
+        self.truth.of_user.setdefault(user, []).append(purchase_id)
         return purchase_id
 
     def link(self, purchase_id: str, user: str) -> None:
@@ -423,7 +435,9 @@ class World:
         self.truth.joined.discard((purchase_id, user))
         self.truth.known.discard((purchase_id, user))
         self.truth.users[purchase_id] = user
-        self.truth.ever[purchase_id].add(user)
+        if user not in self.truth.ever[purchase_id]:
+            self.truth.ever[purchase_id].add(user)
+            self.truth.of_user.setdefault(user, []).append(purchase_id)
 
     # -- who may be where ----------------------------------------------------------------------
 
@@ -452,9 +466,9 @@ class World:
         """Live purchases that admit a user to a chat, whether we were told of them or not."""
         return [
             purchase_id
-            for purchase_id, (_, _, product, _) in self.truth.purchases.items()
+            for purchase_id in self.truth.of_user.get(str(user_id), ())
             if self.truth.users[purchase_id] == str(user_id)
-            and chat_id in self.truth.products[product]
+            and chat_id in self.truth.products[self.truth.purchases[purchase_id][2]]
             and self.is_live(purchase_id)
         ]
 
@@ -579,19 +593,29 @@ class World:
             if delivery.next_at <= self.time.now:
                 self.deliver(delivery)
 
-    def due(self, *, until: float | None = None) -> list[tuple[int, str, str]]:
-        """What the ``due`` index holds: (due_at, pk, sk), the first first."""
-        until = self.time.now if until is None else until
-        found = []
-        for shard in DUE_SHARDS:
-            page = self.dynamo.query(
-                TableName=RECORDS,
-                IndexName=DUE_INDEX,
-                KeyConditionExpression="due_shard = :s AND due_at <= :n",
-                ExpressionAttributeValues={":s": {"S": shard}, ":n": {"N": str(int(until))}},
-            )
-            found += [(int(i["due_at"]["N"]), i["pk"]["S"], i["sk"]["S"]) for i in page["Items"]]
+    def due(self) -> list[tuple[int, str, str]]:
+        """What is due now by the ``due`` index: (due_at, pk, sk), the first first."""
+        found = [row for shard in DUE_SHARDS for row in self._due(shard, int(self.time.now))]
         return sorted(found)
+
+    def next_due_at(self) -> int | None:
+        """When the sweep next has something to do."""
+        first = [row[0] for shard in DUE_SHARDS for row in self._due(shard, 2**40, Limit=1)]
+        return min(first, default=None)
+
+    def is_something_due(self) -> bool:
+        due_at = self.next_due_at()
+        return due_at is not None and due_at <= self.time.now
+
+    def _due(self, shard: str, until: int, **more: Any) -> list[tuple[int, str, str]]:
+        page = self.dynamo.query(
+            TableName=RECORDS,
+            IndexName=DUE_INDEX,
+            KeyConditionExpression="due_shard = :s AND due_at <= :n",
+            ExpressionAttributeValues={":s": {"S": shard}, ":n": {"N": str(until)}},
+            **more,
+        )
+        return [(int(i["due_at"]["N"]), i["pk"]["S"], i["sk"]["S"]) for i in page["Items"]]
 
     def settle(self, until: float) -> None:
         """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
@@ -606,16 +630,15 @@ class World:
             self.deliver_due()
             for event in self.scheduler.fire_due(self.time.now):
                 self.run(functools.partial(self.fire, event=event))
-            if self.sweeps and self.due():
+            if self.is_something_due():
                 self.run(self.sweep)
             now = self.time.now
-            waiting = self.due(until=until) if self.sweeps else []
-            due_at = max(waiting[0][0], now + SWEEP_SECONDS) if waiting else forever
-            moments = [
+            due_at = self.next_due_at()
+            moments: list[float] = [
                 self.stripe.next_at() or forever,
                 self.scheduler.next_at() or forever,
                 min((d.next_at for d in self.deliveries), default=forever),
-                due_at,
+                forever if due_at is None else max(due_at, now + SWEEP_SECONDS),
             ]
             following = max(min(moments), now + 0.5)
             if following > until:

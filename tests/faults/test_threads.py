@@ -1,0 +1,127 @@
+"""Fifty threads cancel one purchase at the same time, on a real database and in real time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from functions.cancel_purchase.cancel import Canceller
+from shared.access import AccessRemover
+from shared.domain.errors import CustomersError, OperationInProgress
+from shared.domain.purchase import When
+from shared.drive import Driver
+from shared.integrations.telegram_gateway import TelegramGateway
+from shared.storage.chats import Chats
+from shared.storage.customers import Customers
+from shared.storage.dynamo import Table, unmarshal
+from shared.storage.products import Products
+from shared.storage.records import Records, purchase_key
+from shared.storage.registry import Registry
+from shared.storage.schedules import Schedules
+from tests.dynamo import Tables
+from tests.faults.boundaries import Process, TelegramSession, WrappedScheduler
+from tests.faults.operations import begin
+from tests.faults.stripe_engine import DAY
+from tests.faults.world import INDEX, RECORDS, STORE, TOKEN, Gateway, World, customer_of
+
+THREADS = 50
+SECONDS = 60
+
+
+class _RealTime:
+    """What the world's boundaries take as time; they are not to wait here."""
+
+    @property
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, _seconds: float) -> None:
+        return None
+
+
+def _fill(tables: Tables, world: World) -> None:
+    for source, table in ((RECORDS, tables.records), (INDEX, tables.index)):
+        items = [unmarshal(item) for item in world.dynamo.dump(source)]
+        table.batch_write(puts=items)
+
+
+def _canceller(tables: Tables, world: World, process: Process) -> Canceller:
+    table = Table(tables.client, tables.records.name)
+    records, registry = Records(table), Registry(table, STORE.store_id)
+    gateway = Gateway(process, interactive=True)
+    telegram = TelegramGateway(TelegramSession(process), "https://telegram.test", lambda **_: TOKEN)
+    return Canceller(
+        Driver(
+            records=records,
+            customers=Customers(table, Table(tables.client, tables.index.name)),
+            products=Products(records, Chats(table), registry, gateway),
+            registry=registry,
+            stripe=gateway,
+            remover=AccessRemover(table, telegram),
+            schedules=Schedules(
+                WrappedScheduler(process), group="group", revoker_arn="arn:f", role_arn="arn:r"
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize("when", ["immediately", "period_end"])
+def test_fifty_threads_cancel_one_purchase_once(tables: Tables, when: When) -> None:
+    with begin("active") as built:
+        world = built
+    world.time = _RealTime()  # type: ignore[assignment]
+    item = world.stripe.objects["subscription", "sub_x"]["items"]["data"][0]
+    item["current_period_end"] = int(time.time()) + DAY
+    _fill(tables, world)
+    answers: Counter[str] = Counter()
+    changed: list[bool] = []
+    start = threading.Barrier(THREADS)
+
+    def cancel() -> None:
+        canceller = _canceller(tables, world, world.process())
+        start.wait()
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            try:
+                done = canceller.cancel(
+                    STORE,
+                    customer_of("cus_1"),
+                    "sub_x",
+                    when=when,
+                    actor="owner",
+                    reason=None,
+                    deadline=time.monotonic() + 8.5,
+                )
+            except OperationInProgress:
+                answers["409"] += 1
+                continue
+            except CustomersError as error:
+                answers[error.code] += 1
+                return
+            answers["200" if not done.outstanding else "202"] += 1
+            changed.append(done.changed)
+            return
+
+    threads = [threading.Thread(target=cancel) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    record = Records(tables.records).get(purchase_key(STORE, "cus_1", "sub_x"))
+    assert record is not None
+    own = record.purchase.own
+    print(f"\n{THREADS} threads, {when}: {dict(answers)}, {changed.count(True)} changed it")
+    assert changed.count(True) == 1
+    assert len(changed) == THREADS
+    assert own.intent is not None
+    assert (own.intent.generation, own.intent.phase) == (1, "done")
+    assert [entry.event for entry in own.audit] == ["cancel_requested"]
+    ours: list[Any] = [change.what for change in world.stripe.changes if change.by == "api"]
+    assert ours == ["ended" if when == "immediately" else "scheduled"]
+    assert world.truth.removals == (2 if when == "immediately" else 0)
+    assert world.truth.violations == []
