@@ -169,7 +169,7 @@ class Driver:
                 raw = self.stripe.cancel_subscription(ref, idempotency_key=key)
             else:
                 raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=deadline)
-            record = self._store(record, raw, asked_at)
+            record = self._store(record, ref, raw, asked_at)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
         except StripeMissing:
@@ -218,15 +218,24 @@ class Driver:
 
     def _refresh(self, record: Record, ref: SubscriptionRef) -> Record:
         asked_at = int(self.clock())
-        return self._store(record, self.stripe.retrieve_subscription(ref), asked_at)
+        return self._store(record, ref, self.stripe.retrieve_subscription(ref), asked_at)
 
-    def _store(self, record: Record, raw: stripe_objects.Raw, asked_at: int) -> Record:
-        """Keep what Stripe answered, and the lease with it."""
-        data = stripe_objects.subscription(raw)
-        fetched = Fetched(
-            "subscription", data, asked_at, terminal=data["status"] in ENDED_SUBSCRIPTION
-        )
-        outcome = self.records.refresh(record.key, fetched, stripe_objects.users_of(data))
+    def _store(
+        self, record: Record, ref: SubscriptionRef, raw: stripe_objects.Raw, asked_at: int
+    ) -> Record:
+        """Keep what Stripe answered, and the lease with it.
+
+        An event that was stored while Stripe was asked may be newer than the answer, or older:
+        Stripe is asked once more then.
+        """
+
+        def look() -> Fetched:
+            asked_at = int(self.clock())
+            return _fetched(self.stripe.retrieve_subscription(ref), asked_at)
+
+        fetched = _fetched(raw, asked_at)
+        users = stripe_objects.users_of(fetched.data)
+        outcome = self.records.refresh(record.key, fetched, users, again=look)
         stored = outcome.record or record
         if outcome.facts_changed:
             self._bring_list_up_to_date(stored)
@@ -286,6 +295,11 @@ class Driver:
 
     def _bring_list_up_to_date(self, record: Record) -> None:
         self.customers.reindex(store_of(record.key.pk), account_of(record.key.pk))
+
+
+def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:
+    data = stripe_objects.subscription(raw)
+    return Fetched("subscription", data, asked_at, terminal=data["status"] in ENDED_SUBSCRIPTION)
 
 
 def restore_schedules(driver: Driver, key: Key) -> None:
