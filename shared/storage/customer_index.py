@@ -29,8 +29,8 @@ MAX_EVALUATED = 3000
 MAX_IDS = 200
 # Lists that are tried against each other, and how many rows each is given.
 CONTENDERS = 6
-PROBE_ROWS = 16
-CHUNK = (32, 500)
+PROBE_ROWS = 6
+CHUNK = (8, 500)
 # DynamoDB takes at most 300 operators and 4 KB in an expression; further words are compared here.
 TERMS_IN_FILTER = 30
 WINNER_SECONDS = 60.0
