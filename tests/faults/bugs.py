@@ -59,7 +59,7 @@ def marked_before_its_write() -> Iterator[None]:
     observe = Records.observe
 
     def marking(self: Records, key: Key, seen: Observation, **more: Any) -> Outcome:
-        mark = {"pk": f"{key.pk}#EVENTS", "sk": f"{seen.event_id}#{key.sk}#{seen.source}"}
+        mark = {"pk": key.pk, "sk": f"EVENT#{seen.event_id}#{key.sk}#{seen.source}"}
         try:
             self.table.put(mark, "attribute_not_exists(pk)")
         except ConditionFailed:

@@ -98,8 +98,6 @@ def _purchases(world: World) -> list[str]:
             if intent.generation != len(asked):
                 found.append(f"{name}: {intent.generation} intents, {len(asked)} audit entries")
         found += _changes(world, name, asked.count("period_end"))
-        if purchase.own.retries:
-            found.append(f"{name}: retries are left: {sorted(purchase.own.retries)}")
     return found
 
 

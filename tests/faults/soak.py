@@ -37,6 +37,9 @@ from tests.faults.world import START, World, on_virtual_time
 HOUR = 3600
 WEEK = 7 * DAY
 MINUTE = 60
+TICK = 20
+# As deployed by default.
+SWEEP_EVERY = 5 * MINUTE
 PRODUCTS = 40
 # Outages as parts of the whole time: when they begin; one after the other for each service.
 OUTAGES = (HOUR, DAY, 4 * DAY)
@@ -108,12 +111,12 @@ class Soak:
         self.todo.sort(key=lambda item: item[:2])
         self.world.default_faults = self._faults()
         end = START + self.plan.days * DAY
-        for minute in range(self.plan.days * DAY // MINUTE):
-            self._minute(START + minute * MINUTE)
+        for tick in range(self.plan.days * DAY // TICK):
+            self._tick(START + tick * TICK)
         self.world.default_faults = no_faults
         self.world.down.clear()
-        for minute in range(9 * DAY // MINUTE):
-            self._minute(end + minute * MINUTE)
+        for tick in range(9 * DAY // TICK):
+            self._tick(end + tick * TICK)
         self._conclude()
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -175,7 +178,7 @@ class Soak:
 
     # -- what happens ------------------------------------------------------------------------
 
-    def _minute(self, at: int) -> None:
+    def _tick(self, at: int) -> None:
         world = self.world
         world.time.now = max(world.time.now, float(at))
         while self.todo and self.todo[0][0] <= world.time.now:
@@ -184,7 +187,7 @@ class Soak:
         world.deliver_due()
         for event in world.scheduler.fire_due(world.time.now):
             world.run(partial(world.fire, event=event))
-        if world.is_something_due():
+        if at % SWEEP_EVERY == 0 and world.is_something_due():
             world.run(world.sweep)
 
     def _go_down(self, service: str, seconds: int) -> None:
@@ -199,6 +202,7 @@ class Soak:
         if ("customer", account) not in world.stripe.objects:
             world.outside(lambda s: s.add_customer(account))
         kind = chance.choices(["subscription", "access_code", "one_off"], weights=[45, 35, 20])[0]
+        world.time.sleep(chance.uniform(0, TICK))
         now = int(world.time.now)
         expires_at = now + chance.randint(1, 10) * DAY if kind == "access_code" else None
         product = f"prod_{chance.randrange(PRODUCTS)}"
