@@ -16,9 +16,8 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ class Progress:
     """How far a run got, and what it found.
 
     Attributes:
+        scanned: items of both tables looked at, of about ``items``.
         accounts: accounts gone through.
         rows: rows of the list gone through.
         wrong: customers whose rows were missing or said something else.
@@ -50,11 +50,12 @@ class Progress:
     store: str
     phase: str = "accounts"
     at: dict[str, Any] | None = None
+    scanned: int = 0
+    items: int = 0
     accounts: int = 0
     rows: int = 0
     wrong: int = 0
     orphans: int = 0
-    started_at: float = field(default_factory=time.time)
 
     @property
     def diverged(self) -> int:
@@ -65,6 +66,8 @@ class Reindexing:
     """One run over a store.
 
     Args:
+        client: of DynamoDB. It scans, which no request of the API ever may.
+        records, index: names of the tables.
         kept: where progress is kept; ``None``: nowhere.
         tell: called with the progress after every page.
     """
@@ -72,16 +75,18 @@ class Reindexing:
     def __init__(
         self,
         tenant: Tenant,
-        records: Table,
-        index: Table,
+        client: Any,
         *,
+        records: str,
+        index: str,
         kept: Path | None = None,
         tell: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._tenant = tenant
         self._records = records
         self._index = index
-        self._customers = Customers(records, index)
+        self._client = client
+        self._customers = Customers(Table(client, records), Table(client, index))
         self._kept = kept
         self._tell = tell
         self.progress = self._begin()
@@ -96,6 +101,7 @@ class Reindexing:
 
     def run(self) -> Progress:
         progress, tenant, customers = self.progress, self._tenant, self._customers
+        progress.items = sum(map(self._size, (self._records, self._index)))
         if progress.phase == "accounts":
             for page in self._pages(self._records, _OF_ACCOUNTS):
                 for account in sorted({account_of(pk) for pk, _ in page}):
@@ -112,7 +118,11 @@ class Reindexing:
             self._kept.unlink(missing_ok=True)
         return progress
 
-    def _pages(self, table: Table, condition: str | None) -> Iterator[list[tuple[str, str]]]:
+    def _size(self, table: str) -> int:
+        """About how many items a table holds (DynamoDB counts every six hours)."""
+        return int(self._client.describe_table(TableName=table)["Table"].get("ItemCount", 0))
+
+    def _pages(self, table: str, condition: str | None) -> Iterator[list[tuple[str, str]]]:
         """The keys of the store's items, page by page; where each page ends is kept."""
         values = {":store": f"{self._tenant.store_id}#"}
         conditions = ["begins_with(pk, :store)"]
@@ -121,19 +131,19 @@ class Reindexing:
             values |= {":account": f"{self._tenant.store_id}#ACCOUNT#", ":profile": "PROFILE"}
             values[":purchase"] = "PURCHASE~"
         request: dict[str, Any] = {
-            "TableName": table.name,
+            "TableName": table,
             "ConsistentRead": True,
             "ProjectionExpression": "pk, sk",
             "FilterExpression": " AND ".join(conditions),
             "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items()},
             "Limit": PAGE,
         }
-        client: Any = table.client
         while True:
             if self.progress.at is not None:
                 request["ExclusiveStartKey"] = self.progress.at
-            answer = client.scan(**request)
+            answer = self._client.scan(**request)
             yield [(item["pk"]["S"], item["sk"]["S"]) for item in answer["Items"]]
+            self.progress.scanned += answer["ScannedCount"]
             self.progress.at = answer.get("LastEvaluatedKey")
             self._tell(self.progress)
             if self.progress.at is None:
@@ -144,17 +154,17 @@ class Reindexing:
 
 
 def _show(progress: Progress) -> None:
-    seconds = max(time.time() - progress.started_at, 0.001)
-    done = progress.accounts + progress.rows
+    done = min(progress.scanned / progress.items, 1.0) if progress.items else 0.0
+    bar = "#" * int(30 * done)
     text = (
-        f"\r{progress.accounts} accounts, {progress.rows} rows ({done / seconds:.0f}/s):"
+        f"\r[{bar:30}] {progress.accounts} accounts, {progress.rows} rows:"
         f" {progress.wrong} customers wrong, {progress.orphans} rows without a customer"
     )
     print(text, end="", file=sys.stderr, flush=True)
 
 
-def _tables(data_dir: Path) -> tuple[Table, Table]:
-    """The running stack's tables, else those the environment names.
+def _tables(data_dir: Path) -> tuple[Any, str, str]:
+    """A client, and the names of the running stack's tables, else of those in the environment.
 
     Raises:
         RuntimeError: neither is there.
@@ -163,13 +173,9 @@ def _tables(data_dir: Path) -> tuple[Table, Table]:
     if running.aws_url is not None and running.dynamodb_url is not None:
         client = Aws(url=running.aws_url, dynamodb_url=running.dynamodb_url).client("dynamodb")
         outputs = running.outputs
-        return (
-            Table(client, outputs["RecordsTableName"]),
-            Table(client, outputs["CustomerIndexTableName"]),
-        )
+        return client, outputs["RecordsTableName"], outputs["CustomerIndexTableName"]
     given = Settings()
-    client = aws.client("dynamodb")
-    return Table(client, given.records_table), Table(client, given.index_table)
+    return aws.client("dynamodb"), given.records_table, given.index_table
 
 
 def main() -> int:
@@ -179,13 +185,13 @@ def main() -> int:
     data_dir = Path(os.environ.get("DATA_DIR") or ".data")
     try:
         tenant = Tenant(options.store)
-        records, index = _tables(data_dir)
+        client, records, index = _tables(data_dir)
     except (ValueError, RuntimeError) as error:
         print(f"{error}\nStart the stack with `make run`, or name the tables.", file=sys.stderr)
         return 2
     data_dir.mkdir(parents=True, exist_ok=True)
     kept = data_dir / f"reindex-{options.store}.json"
-    progress = Reindexing(tenant, records, index, kept=kept, tell=_show).run()
+    progress = Reindexing(tenant, client, records=records, index=index, kept=kept, tell=_show).run()
     print(file=sys.stderr)
     print(f"{progress.diverged} differences between the list and the records, now repaired.")
     return 1 if progress.diverged else 0
