@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
+.PHONY: run token store sweep reindex bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -32,6 +32,12 @@ store: install ## register STORE for the connected ACCOUNT
 
 sweep: install ## run the sweep once, now
 	@$(PY) -m local.sweep
+
+reindex: install ## make STORE's customer list anew from its records; tells where they differed
+	@$(PY) -m local.reindex $(STORE)
+
+bench-list: install ## pages of the list in stores of up to a million customers (hours, 30 GB)
+	$(PY) -m bench.list
 
 backfill: install ## read STORE's Stripe account into its records; RATE=requests/s, STACK: deployed
 	@$(PY) -m local.backfill $(STORE) $(if $(RATE),--rate $(RATE))
