@@ -33,6 +33,9 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import botocore.session
+from botocore.exceptions import ClientError
+
 from bench.world import CHAT, READS, SECRETS, WEBHOOK_SECRET, _Aws
 from local.stripe_standin import StandinServer, StripeAccount, StripeStandin
 from local.stripe_standin.deliveries import signature
@@ -303,11 +306,7 @@ def work(plan: Any) -> dict[str, Any]:
 
 def bare(plan: Any) -> dict[str, Any]:
     """Make the calls of a plan with botocore's client, and nothing around it."""
-    from botocore.exceptions import ClientError
-
-    from shared.storage import aws
-
-    client = aws.client("dynamodb")
+    client = botocore.session.get_session().create_client("dynamodb")
     cpu = 0.0
     for number, (name, request) in enumerate(plan["calls"]):
         operation = getattr(client, name)
@@ -480,13 +479,14 @@ def report(result: dict[str, Any]) -> str:
         lines.append(row(name, total(parts["counted"]["costs"]), total(parts["timed"]["costs"])))
     lines += [row(f"`{kind}`", Cost(**counted[kind]), Cost(**timed[kind])) for kind in by_number]
     mix = total(timed)
+    both = mix.events / (mix.worker + mix.database)
     ratio = mix.worker / result["payload"]["bare"]
     one_call = sum(c["events"] for c in counted.values() if c["calls"] <= 1.005 * c["events"])
     lines += [
         "",
         f"- Worker CPU ÷ the same database calls made bare through botocore: **{ratio:.2f}**"
         f" ({1000 * result['payload']['bare'] / mix.events:.2f} ms bare an event).",
-        f"- Events per CPU-second of worker and database together: **{mix.events / (mix.worker + mix.database):.0f}**;"
+        f"- Events per CPU-second of worker and database together: **{both:.0f}**;"
         f" of the worker alone: {mix.events / mix.worker:.0f}.",
         f"- {100 * one_call / mix.events:.0f} % of the mix are events of types that take one call.",
         f"- Mean size of an event: {result['bytes']:,.0f} bytes.",

@@ -6,6 +6,7 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``pk``, ``sk``            see :class:`shared.tenant.Tenant` and the ``*_key`` functions here
 ``s_<source>``            a source's object, JSON
 ``v_<source>``            ``created`` of the newest event applied to it
+``r_<source>``            its stage within that second
 ``m_<source>``            the rest of its :class:`~shared.domain.merge.Source`, JSON
 ``k_<source>``            its facts: while these are the same, nothing follows from an event
 ``x_<source>``            1 while it was fetched or is terminal: events need a closer look
@@ -265,20 +266,22 @@ class Records:
             after = Record(key, {seen.source: source}, ids, reindex_at=self._now())
             stored = self._put(None, after)
             return Outcome(stored=True, facts_changed=True, record=stored)
-        names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "m", "x")}
+        names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "r", "m", "x")}
         values: dict[str, Any] = {
             "s": dumps(seen.data),
             "v": seen.created_at,
+            "r": seen.rank,
             "m": _meta(source),
             "one": 1,
         }
-        sets = ["#s = :s", "#v = :v", "#m = :m"]
+        sets = ["#s = :s", "#v = :v", "#r = :r", "#m = :m"]
+        older = "(#v < :v OR (#v = :v AND #r < :r)) AND attribute_not_exists(#x)"
         if rule is not None:
             names["#k"] = f"k_{seen.source}"
             values["k"] = dumps(rule(seen.source, seen.data))
-            condition = "#k = :k AND #v < :v AND attribute_not_exists(#x)"
+            condition = f"#k = :k AND {older}"
         else:
-            condition = "attribute_not_exists(#v) OR (#v < :v AND attribute_not_exists(#x))"
+            condition = f"attribute_not_exists(#v) OR ({older})"
             for name, value in (("ref", key.ref), ("subscription", key.subscription)):
                 if value is not None:
                     names[f"#{name}"] = name
@@ -564,6 +567,7 @@ def to_item(record: Record) -> Item:
     for name, source in record.sources.items():
         item[f"s_{name}"] = dumps(source.data)
         item[f"v_{name}"] = source.version
+        item[f"r_{name}"] = source.rank
         item[f"m_{name}"] = _meta(source)
         if rule is not None:
             item[f"k_{name}"] = dumps(rule(name, source.data))

@@ -36,7 +36,7 @@ STORE = Tenant("demo")
 SECRET = "whsec_local"
 KEYS = {"live": "sk_live_local", "test": "sk_test_local"}
 # Bookkeeping: what arrived when and how often. What is known must not depend on it.
-_BOOKKEEPING = ("v_", "m_", "x_", "rev", "written_at", "lease_", "parked_at", "dirty")
+_BOOKKEEPING = ("v_", "r_", "m_", "x_", "rev", "written_at", "lease_", "parked_at", "dirty")
 
 
 class InProcessGateway(StripeGateway):
