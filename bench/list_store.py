@@ -154,24 +154,24 @@ def write_file(path: Path, table: str, size: int) -> tuple[int, int]:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000"):
             database.execute(f"PRAGMA {pragma}")
 
-        def row(pk: str, sk: str, number: int, rest: str) -> tuple[str, str, str, int]:
-            nonlocal written, total
-            size = 4 + len(pk) + len(sk.encode()) + sizes[number] + len(rest) // 2
-            written += 1
-            total += size
-            key = f'"pk":{{"S":{_text(pk)}}},"sk":{{"S":{_text(sk)}}}'
-            return f"S:{pk}", f"S:{sk}", f"{{{key}{contents[number]}{rest}}}", size
-
         def rows() -> Iterator[tuple[str, str, str, int]]:
+            nonlocal written, total
             for name in sorted([*lists, IDS]):
                 pk = STORE.index_pk(name)
+                head = f'{{"pk":{{"S":{_text(pk)}}},"sk":{{"S":'
+                length = 4 + len(pk.encode())
                 if name == IDS:
-                    for sk, number in ids:
-                        place = f',"s":{{"S":{_text(sort_keys[number])}}}'
-                        yield row(pk, sk, number, place)
+                    places = ids
                 else:
-                    for number in sorted(lists[name], key=rank.__getitem__):
-                        yield row(pk, sort_keys[number], number, "")
+                    numbers = sorted(lists[name], key=rank.__getitem__)
+                    places = [(sort_keys[number], number) for number in numbers]
+                for sk, number in places:
+                    rest = f',"s":{{"S":"{sort_keys[number]}"}}' if name == IDS else ""
+                    item = f"{head}{_text(sk)}}}{contents[number]}{rest}}}"
+                    size = length + len(sk) + sizes[number] + len(rest) // 2
+                    written += 1
+                    total += size
+                    yield f"S:{pk}", f"S:{sk}", item, size
 
         database.executemany(
             f'INSERT INTO "{table}" (pk, sk, item_json, item_size) VALUES (?, ?, ?, ?)', rows()
