@@ -24,9 +24,9 @@ from typing import Any
 
 import pytest
 
+import shared.http.app as http_app
 from functions.stripe_webhook import events
 from shared.drive import Driver
-from shared.http.app import App
 from shared.observability import logger
 from shared.storage.dynamo import Table
 from shared.storage.records import DUE_INDEX, REF_INDEX
@@ -286,7 +286,8 @@ def pytest_configure(config: pytest.Config) -> None:
         setattr(Tenant, name, _building(getattr(Tenant, name), built))
     Tenant.ref = _building(Tenant.ref, refs)  # type: ignore[method-assign]
     Table.client = property(_client, _set_client)  # type: ignore[assignment]
-    App.resolve = _resolving(App.resolve)  # type: ignore[method-assign]
+    resolver = type(http_app.make_app())
+    resolver.resolve = _resolving(resolver.resolve)  # type: ignore[method-assign]
     events.apply = _applying(events.apply)
     Driver.drive = _driving(Driver.drive)  # type: ignore[method-assign]
     Driver.drive_leased = _driving(Driver.drive_leased)  # type: ignore[method-assign]

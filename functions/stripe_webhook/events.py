@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from functions.stripe_webhook.guests import Guests, is_guest
 from shared.domain import stripe_objects as of
+from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Data, Fetched, Observation
 from shared.domain.purchase import ENDED_SUBSCRIPTION
@@ -493,14 +494,14 @@ def _on_session(context: Context, outcome: str) -> None:
 def _on_payment_session(context: Context, outcome: str) -> None:
     raw, account = context.raw, payer_of(context.raw)
     key = purchase_of(context.tenant, account, raw)
+    guest = of.guest(raw.get("customer_details"), raw["created"]) if is_guest(account) else None
+    well_formed.check(guest or {})
     product_id = _product_of_line_items(context, key)
     stored = _observe_session(context, key, outcome, product_id)
-    if is_guest(account):
-        guest = of.guest(raw.get("customer_details"), raw["created"])
-        if guest is not None:
-            profile = profile_key(context.tenant, account)
-            context.settle(account, stored, context.state(profile, "guest", guest))
-            return
+    if guest is not None:
+        profile = profile_key(context.tenant, account)
+        context.settle(account, stored, context.state(profile, "guest", guest))
+        return
     context.settle(account, stored)
 
 
@@ -567,16 +568,20 @@ def on_charge(context: Context) -> None:
     def fetch() -> Raw:
         return context.retrieve("charges", charge_id)
 
+    # All that may be malformed is looked at before anything is written.
+    is_purchase = _is_purchase(context)
+    payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
+    for data in (of.charge_of_purchase(raw), payer):
+        well_formed.check(data or {})
     outcomes = [
         context.observe(charge_key(context.tenant, account, raw), "charge", of.charge, fetch=fetch)
     ]
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
     # news; what happens to them later must not hide the one that paid.
     late = raw["status"] == "failed" and context.event.type in ("charge.updated", "charge.refunded")
-    if _is_purchase(context) and not late:
+    if is_purchase and not late:
         key = purchase_of(context.tenant, account, raw)
         outcomes.append(context.observe(key, "charge", of.charge_of_purchase, fetch=fetch))
-        payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
     context.settle(account, *outcomes)
@@ -595,6 +600,7 @@ def on_refund(context: Context) -> None:
     def fetch() -> Raw:
         return context.retrieve("refunds", refund_id)
 
+    well_formed.check(of.refund_of_charge(raw))
     context.observe(key, "refund", of.refund, fetch=fetch)
     context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
     context.settle(account)
@@ -608,6 +614,10 @@ def on_dispute(context: Context) -> None:
         raise Unappliable("a dispute without a charge")
     account = account_of(context.charge_key(charge_id).pk)
 
+    fees = of.dispute_fees(raw)
+    for fee in fees:
+        well_formed.check(fee)
+
     def key_of(provider_id: str, created_at: int) -> Key:
         transaction_id = transaction_id_of(provider_id)
         return transaction_key(context.tenant, account, created_at, transaction_id)
@@ -618,7 +628,7 @@ def on_dispute(context: Context) -> None:
         of.dispute,
         fetch=lambda: context.retrieve("disputes", dispute_id),
     )
-    for fee in of.dispute_fees(raw):
+    for fee in fees:
         context.state(key_of(fee["id"], fee["created_at"]), "fee", fee)
     context.settle(account)
 
@@ -642,6 +652,7 @@ def on_credit_note(context: Context) -> None:
 def on_invoice(context: Context) -> None:
     raw, account = context.raw, customer_of(context.raw)
     subscription_id = of.subscription_of_invoice(raw)
+    paid_by = of.payment_intents_of_invoice(raw)
     context.observe(
         invoice_key(context.tenant, account, raw["id"], subscription_id),
         "invoice",
@@ -650,7 +661,7 @@ def on_invoice(context: Context) -> None:
     )
     if context.event.type == "invoice.paid":
         # The old shape names what paid it; in the new one, invoice_payment.paid does.
-        for intent in of.payment_intents_of_invoice(raw):
+        for intent in paid_by:
             _link_payment(context, account, intent, raw["id"], subscription_id)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.domain import stripe_objects
+from shared.domain import stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched, Observation
 from shared.integrations.stripe_gateway import Mode, StripeGateway, StripeMissing
@@ -95,6 +95,7 @@ class Products:
         Returns:
             How many of its chats are not this store's, and were left out.
         """
+        well_formed.check(seen.data)
         data, foreign = self.owned(tenant, seen.data)
         previous = None if seen.previous is None else self.owned(tenant, seen.previous)[0]
         self.records.observe(

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.domain import customer as customer_rules
-from shared.domain import merge, purchase
+from shared.domain import merge, purchase, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Fetched, Observation, Source, Verdict
@@ -226,7 +226,9 @@ class Records:
 
         Raises:
             TryAgainLater: other writers got in the way too often.
+            ValueError: what is said is not well formed; nothing was stored.
         """
+        well_formed.check(seen.data)
         try:
             return self._observe_without_reading(key, seen, ids)
         except ConditionFailed as refused:
@@ -517,6 +519,7 @@ def _with_source(before: Record | None, key: Key, name: str, source: Source) -> 
 
 
 def _with_fetched(before: Record | None, key: Key, fetched: Fetched) -> Record | None:
+    well_formed.check(fetched.data)
     stored = None if before is None else before.sources.get(fetched.source)
     source = merge.refreshed(stored, fetched)
     return before if source is None else _with_source(before, key, fetched.source, source)

@@ -56,11 +56,10 @@ def reads(*secrets: str) -> Permissions:
 
 ACTING: Permissions = {
     RECORDS: set(WRITE),
-    INDEX: {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem"},
+    INDEX: {"dynamodb:DeleteItem", "dynamodb:PutItem"},
     SCHEDULES: {
         "scheduler:CreateSchedule",
         "scheduler:DeleteSchedule",
-        "scheduler:GetSchedule",
         "scheduler:UpdateSchedule",
     },
     SCHEDULE_ROLE: {"iam:PassRole"},
