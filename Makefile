@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep reindex bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
+.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -35,6 +35,9 @@ sweep: install ## run the sweep once, now
 
 reindex: install ## make STORE's customer list anew from its records; tells where they differed
 	@$(PY) -m local.reindex $(STORE)
+
+bench: install ## cold starts, warm calls, package, price: docs/bench/perf.md (valgrind, ten minutes)
+	@$(PY) -m bench
 
 bench-list: install ## pages of the list in stores of up to a million customers (hours, 30 GB)
 	$(PY) -m bench.list

@@ -12,6 +12,8 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 class Context:
@@ -22,20 +24,20 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:bench"
     aws_request_id = "00000000-0000-0000-0000-000000000000"
 
-    def __init__(self, milliseconds):
+    def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return self.milliseconds
 
 
-def functions(plan):
+def functions(plan: dict[str, Any]) -> list[Callable[[], Any]]:
     handler = importlib.import_module(plan["handler"]).lambda_handler
     context = Context(plan["milliseconds"])
     return [(lambda event=event: handler(event, context)) for event in plan["events"]]
 
 
-def bare(plan):
+def bare(plan: dict[str, Any]) -> list[Callable[[], Any]]:
     client = importlib.import_module("boto3").client("dynamodb")
     return [
         (lambda call=call: getattr(client, call["operation"])(**call["request"]))
@@ -43,7 +45,7 @@ def bare(plan):
     ]
 
 
-def main():
+def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
     steps = functions(plan) if "handler" in plan else bare(plan)

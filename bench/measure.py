@@ -80,7 +80,7 @@ class Runner:
 
     def bare(self, calls: list[dict[str, Any]], *, timed: int, count: bool) -> Ran:
         """Calls of boto3's client and nothing else."""
-        return self._planned({"calls": calls, "count": timed}, [self.packages], count)
+        return self._planned({"calls": calls, "count": timed}, [self.stock], count)
 
     def _planned(self, plan: dict[str, Any], path: list[Path], count: bool) -> Ran:
         with tempfile.TemporaryDirectory() as folder:

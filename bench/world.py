@@ -223,10 +223,11 @@ def world(customers: int) -> Iterator[World]:
             "TELEGRAM_API_BASE": telegram.url,
             **{name: name for name in SECRETS},
         }
+        outside = dict(os.environ)
         os.environ.update(environ)
         meter = Meter(client)
         made = aws.client
-        aws.client = lambda name: meter if name == "dynamodb" else made(name)
+        aws.client = lambda name: meter if name == "dynamodb" else made(name)  # type: ignore[assignment]
         wiring.reset()
         assembly.reset()
         telegram.bot_api.chats.clear()
@@ -237,5 +238,9 @@ def world(customers: int) -> Iterator[World]:
             yield here
         finally:
             aws.client = made
+            os.environ.clear()
+            os.environ.update(outside)
+            wiring.reset()
+            assembly.reset()
             aws_server.shutdown()
             stripe.close()

@@ -23,7 +23,31 @@ SERVICE_FILES = ("service-2", "endpoint-rule-set-1")
 UNUSED = (
     # Type hints only, behind TYPE_CHECKING.
     "stripe/params",
-    # Resources of S3 and EC2, and the documentation's examples: only clients are made.
+    # Resources, each imported when it is asked for; the gateway sends raw requests.
+    "stripe/apps",
+    "stripe/billing",
+    "stripe/billing_portal",
+    "stripe/checkout",
+    "stripe/climate",
+    "stripe/entitlements",
+    "stripe/events",
+    "stripe/financial_connections",
+    "stripe/forwarding",
+    "stripe/identity",
+    "stripe/issuing",
+    "stripe/product_catalog",
+    "stripe/radar",
+    "stripe/reporting",
+    "stripe/reserve",
+    "stripe/sigma",
+    "stripe/tax",
+    "stripe/terminal",
+    "stripe/test_helpers",
+    "stripe/treasury",
+    "stripe/v2/billing",
+    "stripe/v2/commerce",
+    "stripe/v2/money_management",
+    # Resources of S3 and EC2, and the documentation's examples.
     "boto3/data",
     "boto3/ec2",
     "boto3/examples",

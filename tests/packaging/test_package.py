@@ -1,0 +1,134 @@
+"""The trimmed layer serves every function, and no function loads what it doesn't need."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.measure import ROOT, Ran, Runner, fresh_bytecode
+from bench.world import World, get, world
+from tests.functions.shop import forget_what_was_made
+
+# By its path: "packaging" is a library's name.
+_spec = importlib.util.spec_from_file_location("trim", ROOT / "packaging" / "trim.py")
+assert _spec is not None
+assert _spec.loader is not None
+trimming = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(trimming)
+SERVICES: tuple[str, ...] = trimming.SERVICES
+
+pytestmark = pytest.mark.xdist_group("packaging")
+
+# What isn't in a function's process after its first event. The driver brings Stripe, Telegram and
+# the schedules, which reading and most events don't need; boto3 comes with Powertools' Idempotency.
+UNNEEDED = ("boto3", "s3transfer", "pydantic", "stripe", "requests", "shared.drive")
+FORBIDDEN = {
+    "list_customers": UNNEEDED,
+    "get_customer": UNNEEDED,
+    "stripe_webhook": (*UNNEEDED, "aws_lambda_powertools.event_handler"),
+    "period_end_revoker": ("boto3", "s3transfer", "pydantic", "stripe"),
+    "cancel_purchase": ("aws_lambda_powertools.utilities.parser",),
+}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layer's packages, trimmed, as they are installed in the tests' own environment."""
+    root = tmp_path_factory.mktemp("layer")
+    locked = re.findall(r"(?m)^([A-Za-z0-9-]+)==", (ROOT / "requirements/runtime.txt").read_text())
+    site = Path(sysconfig.get_path("purelib"))
+    for name in locked:
+        for file in distribution(name).files or ():
+            source = Path(str(file.locate()))
+            if source.is_relative_to(site) and source.suffix != ".pyc":
+                target = root / source.relative_to(site)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+    trimming.trim(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def first_events(packages: Path) -> Iterator[dict[str, Ran]]:
+    """Every function's first event in a process of its own, on the trimmed packages."""
+    forget_what_was_made()
+    with world(2) as here:
+        runner = Runner(sys.executable, here.environ, packages, packages, ROOT)
+        yield {
+            name: runner.invoke(name, [event], timed=0, count=False)
+            for name, event in _events(here).items()
+        }
+    forget_what_was_made()
+
+
+def _events(here: World) -> dict[str, dict[str, Any]]:
+    return {
+        "list_customers": get("/v1/customers"),
+        "get_customer": get(here.customer_of(here.subscriptions[0])),
+        "stripe_webhook": here.renewed("customer.subscription.updated"),
+        "period_end_revoker": {},
+        "cancel_purchase": here.cancel("immediately"),
+    }
+
+
+@pytest.mark.parametrize("function", sorted(FORBIDDEN))
+def test_a_function_serves_its_first_event_without_what_it_does_not_need(
+    first_events: dict[str, Ran], function: str
+) -> None:
+    report = first_events[function].report
+    (answer,) = report["answers"]
+    assert answer.get("statusCode", 200) == 200, answer
+    assert set(report["modules"]).isdisjoint(FORBIDDEN[function])
+
+
+def test_every_client_is_built_from_the_trimmed_data(packages: Path) -> None:
+    code = (
+        "import botocore.session; s = botocore.session.get_session();"
+        f"print([len(s.create_client(n).meta.method_to_api_mapping) > 5 for n in {SERVICES}])"
+    )
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(packages),
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[True, True, True]"
+
+
+def test_the_services_of_the_layer_are_those_the_code_asks_for() -> None:
+    asked = {
+        name
+        for folder in ("functions", "shared")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"aws\.client\(\"(\w+)\"\)", path.read_text())
+    }
+    assert asked == set(SERVICES)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="the functions' Python is 3.13")
+def test_an_artefact_holds_the_code_and_its_fresh_bytecode_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *("make", "-s", "-C", str(ROOT / "packaging"), "build-GetCustomerFunction"),
+            *(f"ARTIFACTS_DIR={tmp_path}", f"PYTHON={sys.executable}"),
+        ],
+        check=True,
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"functions", "shared"}
+    fresh, modules = fresh_bytecode(tmp_path)
+    assert fresh == modules > 50
