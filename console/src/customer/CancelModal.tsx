@@ -36,11 +36,9 @@ export function CancelModal({
   const isPhone = useMediaQuery('(width < 640px)', false, { getInitialValueInEffect: false });
   const [sending, setSending] = useState(false);
   return (
-    <Modal
+    <Modal.Root
       opened={purchase !== undefined}
       onClose={rest.onClose}
-      title={purchase && t.cancel.title(productName(purchase))}
-      withCloseButton={false}
       closeOnEscape={!sending}
       closeOnClickOutside={false}
       // The page gives the focus back itself: the button it came from may be gone by then.
@@ -52,16 +50,24 @@ export function CancelModal({
       size={520}
       radius={isPhone ? 0 : 'lg'}
       transitionProps={{ duration: 120, exitDuration: 0 }}
-      classNames={{
-        header: classes.modalHead ?? '',
-        title: classes.modalTitle ?? '',
-        body: classes.modalBody ?? '',
-      }}
     >
-      {purchase && (
-        <CancelForm {...rest} purchase={purchase} sending={sending} onSending={setSending} />
-      )}
-    </Modal>
+      <Modal.Overlay />
+      <Modal.Content>
+        {purchase && (
+          <>
+            {/* Mantine's own head is a header element, and the page has one already. */}
+            <div className={classes.modalHead}>
+              <Modal.Title className={classes.modalTitle}>
+                {t.cancel.title(productName(purchase))}
+              </Modal.Title>
+            </div>
+            <Modal.Body className={classes.modalBody}>
+              <CancelForm {...rest} purchase={purchase} sending={sending} onSending={setSending} />
+            </Modal.Body>
+          </>
+        )}
+      </Modal.Content>
+    </Modal.Root>
   );
 }
 
