@@ -48,9 +48,6 @@ backfill: install ## read STORE's Stripe account into its records; RATE=requests
 replay: install ## apply STORE's parked and undelivered events again; RATE and STACK as above
 	@$(PY) -m local.replay $(STORE) $(if $(RATE),--rate $(RATE))
 
-reindex: install ## write the list of STORE anew from its records
-	@$(PY) -m local.reindex $(STORE)
-
 doctor: install ## check a deployment (STACK=name) or the local run, and say what to do
 	@$(PY) -m local.doctor
 

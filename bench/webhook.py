@@ -180,8 +180,8 @@ def bodies(events: Any) -> list[bytes]:
         text = json.dumps(event)
         missing = BYTES - len(text) - len(', "filler": ""')
         if missing > 0:
-            event = {**event, "data": {**event["data"], "filler": "x" * missing}}
-            text = json.dumps(event)
+            filled = {**event, "data": {**event["data"], "filler": "x" * missing}}
+            text = json.dumps(filled)
         found.append(text.encode())
     return found
 
