@@ -10,6 +10,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "licences.md"
@@ -42,12 +43,12 @@ def licence_of(package: str) -> str | None:
     if package in KNOWN:
         return KNOWN[package]
     try:
-        told = metadata.metadata(package)
+        told: Any = metadata.metadata(package)
     except metadata.PackageNotFoundError:
         return None
     expression = told.get("License-Expression")
     if expression:
-        return expression
+        return str(expression)
     classified = [
         line.rsplit(" :: ", 1)[1]
         for line in told.get_all("Classifier") or ()

@@ -23,6 +23,7 @@ from local.stripe_standin.shapes import NEWEST, Object, clone, render_event
 PLATFORM_ACCOUNT = "acct_1StandInPlatform"
 
 HANDLED_EVENTS = (
+    "account.application.authorized",
     "account.application.deauthorized",
     "charge.captured",
     "charge.dispute.closed",

@@ -152,7 +152,7 @@ def test_a_wrong_type_in_any_field_is_applied_whole_or_parked(kind: str) -> None
     event = EVENTS[kind]
     body_of = event["data"]["object"]
     made = world()
-    failures = []
+    failures: list[Any] = []
     for number, path in enumerate(paths(body_of)):
         # Every place, the values in turn: all pairs would take minutes.
         for wrong in (WRONG[number % len(WRONG)], WRONG[(number * 7 + 3) % len(WRONG)]):
