@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -34,14 +35,13 @@ class Context:
 def functions(plan: dict[str, Any]) -> list[Callable[[], Any]]:
     handler = importlib.import_module(plan["handler"]).lambda_handler
     context = Context(plan["milliseconds"])
-    return [(lambda event=event: handler(event, context)) for event in plan["events"]]
+    return [partial(handler, event, context) for event in plan["events"]]
 
 
 def bare(plan: dict[str, Any]) -> list[Callable[[], Any]]:
     client = importlib.import_module("boto3").client("dynamodb")
     return [
-        (lambda call=call: getattr(client, call["operation"])(**call["request"]))
-        for call in plan["calls"]
+        partial(getattr(client, call["operation"]), **call["request"]) for call in plan["calls"]
     ]
 
 

@@ -19,6 +19,12 @@ SERVICES = ("dynamodb", "scheduler", "secretsmanager")
 # for features that are not used.
 SERVICE_FILES = ("service-2", "endpoint-rule-set-1")
 
+# The authorities behind AWS's own addresses (https://www.amazontrust.com/repository; DigiCert in
+# China). A new connection reads its whole bundle, which for the usual one of over a hundred takes
+# longer than everything else about it.
+AUTHORITIES = ("Amazon Root CA", "Starfield Services Root", "DigiCert Global Root")
+AUTHORITIES_FILE = "aws-authorities.pem"
+
 # Of packages, what is imported by nothing that the functions import.
 UNUSED = (
     # Type hints only, behind TYPE_CHECKING.
@@ -83,6 +89,7 @@ def trim(root: Path) -> None:
     for service in SERVICES:
         _trim_service(data / service)
     _trim_endpoints(data / "endpoints.json")
+    _write_authorities(root)
 
 
 def _trim_service(folder: Path) -> None:
@@ -116,6 +123,14 @@ def _trim_endpoints(path: Path) -> None:
         services = partition["services"]
         partition["services"] = {name: services[name] for name in SERVICES if name in services}
     _write(path, endpoints)
+
+
+def _write_authorities(root: Path) -> None:
+    bundle = (root / "certifi" / "cacert.pem").read_text(encoding="utf-8")
+    certificates = bundle.split("\n# Issuer: ")
+    wanted = [text for text in certificates if any(f"CN={n}" in text for n in AUTHORITIES)]
+    path = root / AUTHORITIES_FILE
+    path.write_text("".join(f"# Issuer: {text}\n" for text in wanted), encoding="utf-8")
 
 
 def _read(path: Path) -> Any:

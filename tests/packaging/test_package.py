@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -108,6 +109,17 @@ def test_every_client_is_built_from_the_trimmed_data(packages: Path) -> None:
         [sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[True, True, True]"
+
+
+def test_the_authorities_the_functions_trust_aws_by_are_in_the_layer(packages: Path) -> None:
+    template = (ROOT / "template.yaml").read_text()
+    (name,) = re.findall(r"AWS_CA_BUNDLE: /opt/python/(\S+)", template)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(packages / name)
+    issuers = {dict(part for (part,) in c["subject"])["commonName"] for c in context.get_ca_certs()}
+    assert {f"Amazon Root CA {number}" for number in (1, 2, 3, 4)} <= issuers
+    assert "Starfield Services Root Certificate Authority - G2" in issuers
+    assert len(issuers) < 12
 
 
 def test_the_services_of_the_layer_are_those_the_code_asks_for() -> None:
