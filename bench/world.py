@@ -149,8 +149,11 @@ class World:
     # -- requests ---------------------------------------------------------------------------------
 
     def renewed(self, kind: str) -> dict[str, Any]:
-        """The newest event of a type, said once more, later: nothing follows from it."""
-        body = next(body for type_, body in reversed(self.delivered) if type_ == kind)
+        """The first event of a type, said once more, later: nothing follows from it.
+
+        It is of the subscription that :meth:`cancel` comes to last.
+        """
+        body = next(body for type_, body in self.delivered if type_ == kind)
         event = json.loads(body)
         number = next(self._numbers)
         event |= {"id": f"evt_again{number}", "created": int(time.time()) + number}
@@ -172,12 +175,6 @@ class World:
         key = {"pk": {"S": f"demo#ACCOUNT#{account}"}, "sk": {"S": "PROFILE"}}
         item = self.client.get_item(TableName=self.environ["RECORDS_TABLE"], Key=key)["Item"]
         return f"/v1/customers/{json.loads(item['own']['S'])['customer_id']}"
-
-    def scheduled(self) -> dict[str, str]:
-        """What the schedule of a purchase invokes the revoker with."""
-        subscription = self.subscriptions[-1]
-        account = self.stripe.live.get("subscription", subscription)["customer"]
-        return {"store": "demo", "account": account, "purchase_id": subscription}
 
 
 def get(path: str, query: str = "") -> dict[str, Any]:
