@@ -248,7 +248,8 @@ export const t = {
   } satisfies Record<string, Trouble>,
 
   trouble: (code: string): Trouble => problems[code] ?? fault,
-  cancelTrouble: (code: string): Trouble => cancelProblems[code] ?? cancelProblems['fault'] ?? fault,
+  cancelTrouble: (code: string): Trouble =>
+    cancelProblems[code] ?? cancelProblems['fault'] ?? fault,
 
   crashed: {
     title: 'This page stopped working',
@@ -297,7 +298,8 @@ export const t = {
     previous: 'Previous',
     first: 'First page',
     pages: 'Pages',
-    page: (n: number, rows: number) => `Page ${n} · ${rows === 1 ? '1 customer' : `${rows} customers`}`,
+    page: (n: number, rows: number) =>
+      `Page ${n} · ${rows === 1 ? '1 customer' : `${rows} customers`}`,
     shown: (rows: number) => (rows === 1 ? '1 customer shown' : `${rows} customers shown`),
     updating: 'Loading customers',
     empty: {
@@ -355,6 +357,7 @@ export const t = {
   provider,
   transactionType,
   transactionStatus: (code: string) => transactionStatus[code] ?? humanized(code),
+  disputeFee: 'Dispute fee',
   relatedTo: 'of',
   refunded: { partly: 'Partly refunded', fully: 'Refunded' },
   methodName: (type: string, brand: string | null) =>

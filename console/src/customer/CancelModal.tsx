@@ -1,6 +1,6 @@
 import { Button, Modal, Radio, Textarea, TextInput } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
-import { type SubmitEvent, useRef, useState } from 'react';
+import { type SubmitEvent, useEffect, useRef, useState } from 'react';
 
 import {
   api,
@@ -92,6 +92,9 @@ function CancelForm({
   const inFlight = useRef(false);
   const request = useRef({ key: '', body: '' });
 
+  const failure = useRef<HTMLDivElement>(null);
+  useEffect(() => failure.current?.scrollIntoView({ block: 'nearest' }), [error]);
+
   const choice = purchase.cancel_options.includes('period_end');
   const isConfirmed = phrase === t.cancel.phrase;
   const isFinal = error !== null && FINAL.has(error.code);
@@ -113,12 +116,7 @@ function CancelForm({
     onSending(true);
     setError(null);
     try {
-      const change = await api.cancel(
-        customerId,
-        purchase.purchase_id,
-        body,
-        request.current.key,
-      );
+      const change = await api.cancel(customerId, purchase.purchase_id, body, request.current.key);
       onDone(change);
     } catch (caught) {
       const refused = caught instanceof ApiError ? caught : new ApiError(0, 'fault');
@@ -140,8 +138,18 @@ function CancelForm({
         <p className={classes.warning}>{t.cancel.warning}</p>
         {!isFinal && (
           <>
-            {choice && <WhenToCancel purchase={purchase} when={when} onChange={(chosen) => !sending && setWhen(chosen)} />}
-            <EffectList purchase={purchase} purchases={purchases} when={choice ? when : 'immediately'} />
+            {choice && (
+              <WhenToCancel
+                purchase={purchase}
+                when={when}
+                onChange={(chosen) => !sending && setWhen(chosen)}
+              />
+            )}
+            <EffectList
+              purchase={purchase}
+              purchases={purchases}
+              when={choice ? when : 'immediately'}
+            />
             <Textarea
               label={t.cancel.reason}
               description={t.cancel.reasonHint}
@@ -167,24 +175,26 @@ function CancelForm({
           </>
         )}
         {trouble && (
-          <Notice
-            tone="bad"
-            alert
-            title={trouble.title}
-            action={
-              error.status === 401 ? (
-                <Button size="compact-sm" onClick={() => void login.again()}>
-                  {t.logInAgain}
-                </Button>
-              ) : undefined
-            }
-          >
-            {trouble.advice}
-            {error.code === 'stripe_refused' && error.detail !== null && (
-              <div>{t.cancel.said(error.detail)}</div>
-            )}
-            {error.requestId !== null && <Small>{t.requestId(error.requestId)}</Small>}
-          </Notice>
+          <div className={classes.failure} ref={failure}>
+            <Notice
+              tone="bad"
+              alert
+              title={trouble.title}
+              action={
+                error.status === 401 ? (
+                  <Button size="compact-sm" onClick={() => void login.again()}>
+                    {t.logInAgain}
+                  </Button>
+                ) : undefined
+              }
+            >
+              {trouble.advice}
+              {error.code === 'stripe_refused' && error.detail !== null && (
+                <div>{t.cancel.said(error.detail)}</div>
+              )}
+              {error.requestId !== null && <Small>{t.requestId(error.requestId)}</Small>}
+            </Notice>
+          </div>
         )}
       </div>
       <div className={classes.actions}>
@@ -225,11 +235,7 @@ function WhenToCancel({
         ? t.cancel.alreadyScheduled(formatDate(end))
         : t.cancel.on(formatDate(end));
   return (
-    <Radio.Group
-      label={t.cancel.when}
-      value={when}
-      onChange={(value) => onChange(value as When)}
-    >
+    <Radio.Group label={t.cancel.when} value={when} onChange={(value) => onChange(value as When)}>
       <div className={classes.whens}>
         <Radio
           value="immediately"
@@ -237,11 +243,7 @@ function WhenToCancel({
           label={t.cancel.immediately}
           description={t.cancel.rightNow}
         />
-        <Radio
-          value="period_end"
-          label={t.cancel.periodEnd}
-          description={atEnd}
-        />
+        <Radio value="period_end" label={t.cancel.periodEnd} description={atEnd} />
       </div>
     </Radio.Group>
   );
@@ -293,9 +295,7 @@ function EffectList({
         </div>
       )}
       {leaves.length === 0 && keeps.length === 0 && (
-        <p>
-          {purchase.access.telegram_user_id === null ? t.cancel.notLinked : t.cancel.noChats}
-        </p>
+        <p>{purchase.access.telegram_user_id === null ? t.cancel.notLinked : t.cancel.noChats}</p>
       )}
       <p>{purchase.kind === 'subscription' ? t.cancel.noCharges : t.cancel.noRefund}</p>
     </section>

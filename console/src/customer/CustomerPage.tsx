@@ -14,7 +14,17 @@ import { customerKey, customerQuery } from '../api/queries';
 import { formatDate, formatExact } from '../format';
 import { t } from '../texts';
 import { InfoIcon, LeftIcon } from '../ui/icons';
-import { Announcer, Avatar, Badge, Copy, Failed, Hidden, Notice, ProviderBadge, State } from '../ui/ui';
+import {
+  Announcer,
+  Avatar,
+  Badge,
+  Copy,
+  Failed,
+  Hidden,
+  Notice,
+  ProviderBadge,
+  State,
+} from '../ui/ui';
 import classes from './customer.module.css';
 import { CancelModal } from './CancelModal';
 import { PaymentMethods } from './PaymentMethods';
@@ -44,7 +54,9 @@ export function CustomerPage() {
     refetchInterval: (query) => nextLook(query.state.data),
   });
   const detail = customer.data;
-  const known = detail?.customer ?? inLists(queryClient.getQueriesData<Page>({ queryKey: ['customers'] }), customerId);
+  const known =
+    detail?.customer ??
+    inLists(queryClient.getQueriesData<Page>({ queryKey: ['customers'] }), customerId);
 
   const name = known && nameOf(known);
   useEffect(() => {
@@ -200,7 +212,8 @@ function Loading() {
 function outcome(purchase: Purchase): string {
   const name = productName(purchase);
   if (purchase.access.state === 'failed') return t.purchase.failedRemoval(name);
-  if (purchase.cancel_at !== null) return t.purchase.doneScheduled(name, formatDate(purchase.cancel_at));
+  if (purchase.cancel_at !== null)
+    return t.purchase.doneScheduled(name, formatDate(purchase.cancel_at));
   if (purchase.access.state === 'kept') return t.purchase.doneKept(name);
   return hasEnded(purchase) && purchase.access.state === 'revoked'
     ? t.purchase.doneRemoved(name)

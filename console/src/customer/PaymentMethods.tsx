@@ -63,6 +63,8 @@ function Expiry({ method }: { method: PaymentMethod }) {
   // Good until the end of the month that is printed on it.
   const isOver = new Date() >= new Date(year, month, 1);
   return (
-    <div className={classes.small}>{isOver ? t.customer.expired(date) : t.customer.expires(date)}</div>
+    <div className={classes.small}>
+      {isOver ? t.customer.expired(date) : t.customer.expires(date)}
+    </div>
   );
 }

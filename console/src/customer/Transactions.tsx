@@ -84,6 +84,7 @@ const QUIET = new Set(['succeeded', 'applied', 'issued', 'fee']);
 
 /** What it was for; without the words that the badge beside it says already. */
 function Description({ row }: { row: Transaction }) {
+  if (row.status === 'fee') return null;
   const said = `${t.transactionStatus(row.status)}: `;
   const text = row.description?.startsWith(said)
     ? row.description.slice(said.length)
@@ -95,9 +96,13 @@ function Row({ row }: { row: Transaction }) {
   return (
     <li className={classes.transaction}>
       <div className={classes.txWhat}>
-        <span className={classes.txType}>{t.transactionType[row.type]}</span>
+        <span className={classes.txType}>
+          {row.status === 'fee' ? t.disputeFee : t.transactionType[row.type]}
+        </span>
         {!QUIET.has(row.status) && (
-          <Badge tone={statusTone[row.status] ?? 'neutral'}>{t.transactionStatus(row.status)}</Badge>
+          <Badge tone={statusTone[row.status] ?? 'neutral'}>
+            {t.transactionStatus(row.status)}
+          </Badge>
         )}
         {row.refunded !== 'no' && <Badge tone="warn">{t.refunded[row.refunded]}</Badge>}
         <Description row={row} />

@@ -236,9 +236,7 @@ function Row({
         </div>
       </td>
       <td role="cell" className={classes.since}>
-        <span className={classes.sinceLabel}>
-          {t.customers.since('')}
-        </span>
+        <span className={classes.sinceLabel}>{t.customers.since('')}</span>
         <time dateTime={customer.customer_since} title={formatExact(customer.customer_since)}>
           {formatDate(customer.customer_since)}
         </time>

@@ -69,7 +69,6 @@ export function SearchField({
     <TextInput
       ref={input}
       className={classes.search}
-      size="md"
       type="search"
       autoComplete="off"
       spellCheck={false}

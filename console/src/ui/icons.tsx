@@ -38,7 +38,9 @@ export const SunIcon = icon(
     <path d="M10 2v1.500M10 16.500V18M2 10h1.500M16.5 10H18M4.4 4.400l1 1M14.6 14.600l1 1M4.4 15.600l1-1M14.6 5.400l1-1" />
   </>,
 );
-export const MoonIcon = icon(<path d="M16.5 11.800A6.8 6.8 0 0 1 8.2 3.500a6.8 6.8 0 1 0 8.3 8.300z" />);
+export const MoonIcon = icon(
+  <path d="M16.5 11.800A6.8 6.8 0 0 1 8.2 3.500a6.8 6.8 0 1 0 8.3 8.300z" />,
+);
 export const LeaveIcon = icon(
   <path d="M12.5 6V4a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h6.500a1 1 0 0 0 1-1v-2M9 10h8.500M15 7.2 17.8 10 15 12.8" />,
 );
