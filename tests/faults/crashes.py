@@ -23,6 +23,7 @@ class Covered:
 
     Attributes:
         boundaries: service → boundaries something went wrong at.
+        enough: how many failures are looked for; ``None``: all.
     """
 
     runs: int = 0
@@ -30,6 +31,12 @@ class Covered:
     faults: int = 0
     boundaries: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    enough: int | None = None
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether as many failures were found as were looked for."""
+        return self.enough is not None and len(self.failures) >= self.enough
 
     def __str__(self) -> str:
         services = ", ".join(f"{n} of {service}" for service, n in sorted(self.boundaries.items()))
@@ -81,13 +88,15 @@ def examine(operation: Operation, *planned: tuple[int, Mode], covered: Covered) 
     return got
 
 
-def singles(operation: Operation) -> Covered:
-    """Everything that can go wrong at every boundary."""
-    covered = Covered()
+def singles(operation: Operation, *, enough: int | None = None) -> Covered:
+    """Everything that can go wrong at every boundary; until ``enough`` failures were found."""
+    covered = Covered(enough=enough)
     boundaries = undisturbed(operation).boundaries
     for number, boundary in enumerate(boundaries):
         covered.boundaries[boundary.service] += 1
         for mode in boundary.modes():
+            if covered.has_enough:
+                return covered
             examine(operation, (number, mode), covered=covered)
     return covered
 

@@ -184,13 +184,17 @@ def _stopped(world: World, operation: Operation, process: Process, others: list[
     return results[0]
 
 
-def explore(operation: Operation, others: dict[str, list[Other]]) -> Covered:
+def explore(
+    operation: Operation, others: dict[str, list[Other]], *, enough: int | None = None
+) -> Covered:
     """Every boundary of an operation × others × going on or dying."""
-    covered = Covered()
+    covered = Covered(enough=enough)
     boundaries = undisturbed(operation).boundaries
     for number, boundary in enumerate(boundaries):
         for name, happening in others.items():
             for dies in (False, True):
+                if covered.has_enough:
+                    return covered
                 covered.runs += 1
                 covered.crashes += dies
                 covered.boundaries[boundary.service] += 1
