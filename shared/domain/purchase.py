@@ -513,23 +513,31 @@ class Purchase:
         )
 
 
-def source_facts(source: str, data: Data) -> Any:
-    """The part of a source on which anything but display depends.
+def facts(purchase: Purchase) -> list[Any]:
+    """The part of a purchase on which anything but display depends.
 
     While an event leaves this unchanged, nothing follows from it: neither the customer list, nor
-    the links, nor ``due_at`` can change, and it is stored with one conditional write.
+    the links, nor ``due_at`` can change.
     """
+    return [
+        purchase.kind,
+        purchase.visible,
+        purchase.was_live,
+        purchase.is_over,
+        purchase.ends_at,
+        purchase.telegram_user_id,
+        purchase.product_ids,
+        purchase.payment_provider,
+        purchase.purchased_at,
+        purchase.data("link").get("invite_links"),
+    ]
+
+
+def source_facts(source: str, data: Data) -> Any:
+    """What a source adds to them. While an event leaves this unchanged, it leaves them unchanged,
+    whatever the other sources are, and it is stored with one conditional write."""
     lone = Purchase("sub_" if source == "subscription" else "", {source: Source(data, 0)})
     return [
-        lone.kind,
-        lone.visible,
-        lone.was_live,
-        lone.is_over,
-        lone.ends_at,
-        lone.telegram_user_id,
-        lone.product_ids,
-        lone.payment_provider,
-        lone.purchased_at,
-        data.get("invite_links"),
+        *facts(lone),
         data.get("status") == "succeeded" or data.get("payment_status") in _PAID,
     ]

@@ -528,6 +528,9 @@ def _with_fetched(before: Record | None, key: Key, fetched: Fetched) -> Record |
 def _facts(record: Record | None) -> Any:
     if record is None:
         return None
+    if record.key.kind == "PURCHASE":
+        # Of the whole: a charge tells of a purchase what its session will tell again.
+        return (purchase.facts(record.purchase), record.seen)
     rule = _FACTS.get(record.key.kind)
     if rule is None:
         return ()
