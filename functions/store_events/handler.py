@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.store_events.apply import StoreEvents
 from shared.assembly import driver, products
 from shared.domain.errors import CustomersError
 from shared.observability import flush_metrics, log_failure, logger, metrics
+from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.parked import Parked
 from shared.storage.records import Key
 from shared.wiring import customers, records, records_table
@@ -39,7 +39,7 @@ def store_events() -> StoreEvents:
 def _drive(key: Key) -> None:
     try:
         driver(interactive=False).drive(key, deadline=time.monotonic() + DRIVE_SECONDS)
-    except (CustomersError, BotoCoreError, ClientError) as error:
+    except (CustomersError, *AWS_ERRORS) as error:
         log_failure("left to the sweep", error)
 
 

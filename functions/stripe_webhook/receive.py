@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from functions.stripe_webhook import events
 from functions.stripe_webhook.events import Event, Services, Unappliable
 from functions.stripe_webhook.signature import is_signed
@@ -22,13 +20,12 @@ from shared.domain.errors import (
 )
 from shared.integrations.stripe_gateway import StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
+from shared.storage.dynamo import AWS_ERRORS, is_impossible
 from shared.storage.parked import Parked, ParkedEvent
 from shared.storage.records import Key
 from shared.tenant import Tenant
 
 MAX_BYTES = 1024 * 1024
-# What DynamoDB answers to an item that is too large or otherwise impossible.
-_IMPOSSIBLE = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Receiver:
             return self._apply(event, body)
         except StripeUnavailable as error:
             raise TryAgainLater(error.reason) from None
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             log_failure("database", error, event_id=event.id, type=event.type)
             raise TryAgainLater from None
 
@@ -92,8 +89,8 @@ class Receiver:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log_failure("malformed event", error, event_id=event.id, type=event.type)
             return self._park(connection.tenant, event, body, f"malformed: {type(error).__name__}")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _IMPOSSIBLE:
+        except AWS_ERRORS as error:
+            if not is_impossible(error):
                 raise
             log_failure("impossible write", error, event_id=event.id, type=event.type)
             return self._park(connection.tenant, event, body, "it can't be stored")
@@ -128,7 +125,7 @@ def without_failing(drive: Callable[[Key], Any]) -> Callable[[Key], None]:
     def run(key: Key) -> None:
         try:
             drive(key)
-        except (CustomersError, BotoCoreError, ClientError) as error:
+        except (CustomersError, *AWS_ERRORS) as error:
             log_failure("left to the sweep", error)
 
     return run

@@ -11,7 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+AWS_ERRORS = (BotoCoreError, ClientError)
+"""What a call to AWS raises: a refusal, a timeout, no connection."""
+
+# What DynamoDB answers to an item that is too large or otherwise impossible.
+_IMPOSSIBLE = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
 
 Item = dict[str, Any]
 """An item as plain values: str, int, bool, frozenset[str]."""
@@ -46,6 +52,11 @@ class ConditionFailed(Exception):
 
 class Contention(Exception):
     """A write met another one too often; the caller's caller should try again."""
+
+
+def is_impossible(error: BaseException) -> bool:
+    """Whether a write was refused for what it is, and will be however often it is tried."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _IMPOSSIBLE
 
 
 def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
