@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean
+.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean soak
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -82,6 +82,10 @@ checkov: install $(AUDIT_VENV)/.installed ## the expanded template against check
 
 licences: install ## write docs/licences.md anew
 	@$(PY) -m tools.licences
+
+soak: install ## the fault suites at length, and a month of a store: docs/faults.md (hours)
+	FAULTS_LONG=1 $(PY) -m pytest -n $(WORKERS) -s tests/faults --deselect tests/faults/test_soak.py
+	$(PY) -m tests.faults.soak --into docs/faults.md
 
 # -- install -------------------------------------------------------------------------------------
 

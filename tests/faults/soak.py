@@ -1,6 +1,7 @@
 """A month of a store with ten thousand purchases, while everything fails now and then.
 
-``python -m tests.faults.soak`` runs it on virtual time and prints what came of it. Half of the
+``python -m tests.faults.soak`` runs it on virtual time and prints what came of it; ``--into`` also
+puts the figures into a document, between its two ``soak`` marks. Half of the
 one-time schedules are lost, so that one run tells how late people leave with a schedule and how
 late without. Five of a hundred calls to Stripe, Telegram and Scheduler fail, five of a hundred
 runs of a function meet a fault at the database or die there, and each service is down for an hour,
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shared.domain.purchase import When
@@ -41,6 +43,7 @@ TICK = 20
 # As deployed by default.
 SWEEP_EVERY = 5 * MINUTE
 PRODUCTS = 40
+BEGIN, END = "<!-- soak -->", "<!-- /soak -->"
 # Outages as parts of the whole time: when they begin; one after the other for each service.
 OUTAGES = (HOUR, DAY, 4 * DAY)
 
@@ -320,15 +323,31 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
+def put_into(document: Path, text: str) -> None:
+    """Replace what stands between the document's marks.
+
+    Raises:
+        ValueError: it has none.
+    """
+    before, mark, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise ValueError(f"{document} has no place for the figures")
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--purchases", type=int, default=Plan.purchases)
     parser.add_argument("--days", type=int, default=Plan.days)
     parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--into", type=Path)
     given = parser.parse_args()
     report = run(Plan(purchases=given.purchases, days=given.days, seed=given.seed))
     print(table(report))
     print(f"\nIt took {report.seconds:.0f} s.")
+    if given.into is not None:
+        put_into(given.into, table(report))
     for broken in report.broken[:20]:
         print(broken)
     return 1 if report.broken else 0

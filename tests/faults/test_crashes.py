@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.faults import crashes
 from tests.faults.operations import OPERATIONS, Operation
 
-PAIRS_PER_OPERATION = 40
+PAIRS_PER_OPERATION = 2000 if "FAULTS_LONG" in os.environ else 40
 
 every_operation = pytest.mark.parametrize(
     "operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS]

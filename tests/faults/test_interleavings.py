@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -21,9 +22,10 @@ STOPPED = (
     "sweep at the end, portal",
     "schedule at the end, code",
 )
-TRIPLES = 25
+LONG = "FAULTS_LONG" in os.environ
+TRIPLES = 400 if LONG else 25
 
-chosen = [operation for operation in OPERATIONS if operation.name in STOPPED]
+chosen = [operation for operation in OPERATIONS if LONG or operation.name in STOPPED]
 every_operation = pytest.mark.parametrize("operation", chosen, ids=[o.name for o in chosen])
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults import stateful
 
-EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "300"))
+EXAMPLES = 20_000 if "FAULTS_LONG" in os.environ else 300
 PARTS = 2
 
 
