@@ -63,7 +63,7 @@ class Table:
 
     def add(self, what: str, measured: str, must: str = "", aim: str = "") -> None:
         self.rows.append((what, measured, must, aim))
-        print(f"{what:<58}{measured:<40}{must:<8}{aim}", file=sys.__stdout__, flush=True)
+        print(f"{what:<64}{measured:<40}{must:<8}{aim}", file=sys.__stdout__, flush=True)
 
     def markdown(self) -> str:
         lines = ["| | measured | must | aim |", "|---|---|---|---|"]
@@ -212,7 +212,7 @@ def same_writes(here: World, event: dict[str, Any]) -> list[dict[str, Any]]:
 
     Each is later than the one before, and the copy older than all of them: no condition fails.
     """
-    from functions.stripe_webhook.handler import lambda_handler  # noqa: PLC0415
+    from functions.stripe_webhook.handler import lambda_handler
 
     here.meter.calls.clear()
     lambda_handler(event, None)

@@ -122,7 +122,7 @@ class World:
 
     def receive(self, body: bytes, headers: dict[str, str]) -> int:
         # Powertools reads the environment when it is imported.
-        from functions.stripe_webhook.handler import lambda_handler  # noqa: PLC0415
+        from functions.stripe_webhook.handler import lambda_handler
 
         self.delivered.append((json.loads(body)["type"], body))
         answer = lambda_handler(_webhook(body, headers), None)
