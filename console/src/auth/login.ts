@@ -186,10 +186,15 @@ async function renew(): Promise<void> {
 }
 
 export const login = {
+  /** Whether the issuer has just sent the browser back. */
+  get isReturning(): boolean {
+    return window.location.pathname === CALLBACK;
+  },
+
   /** Makes sure somebody is logged in before anything is shown. May leave the page.
    * @throws LoginError */
   async start(): Promise<void> {
-    if (window.location.pathname !== CALLBACK) return leave();
+    if (!login.isReturning) return leave();
     const { returnTo, entry } = await finish();
     // Only a path of our own: whatever wrote the session storage, it leads nowhere else.
     const target = new URL(returnTo, window.location.origin);

@@ -26,7 +26,7 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { queryClient } from './api/queries';
-import { login, LoginError } from './auth/login';
+import { LoginError } from './auth/login';
 import { makeRouter } from './router';
 import { t } from './texts';
 import { theme } from './theme';
@@ -64,10 +64,8 @@ const show = (page: React.ReactNode) =>
     </StrictMode>,
   );
 
-try {
-  await login.start();
-  // Made only now: the router reads the address, which the login has just put back.
-  show(<RouterProvider router={makeRouter()} />);
-} catch (error) {
-  show(<LoginFailed error={error} />);
-}
+/** Shows the page of the present address. */
+export const showApp = () => show(<RouterProvider router={makeRouter()} />);
+
+/** Shows why nobody could be logged in. */
+export const showLoginFailed = (error: unknown) => show(<LoginFailed error={error} />);
