@@ -116,7 +116,8 @@ def test_the_authorities_the_functions_trust_aws_by_are_in_the_layer(packages: P
     (name,) = re.findall(r"AWS_CA_BUNDLE: /opt/python/(\S+)", template)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(packages / name)
-    issuers = {dict(part for (part,) in c["subject"])["commonName"] for c in context.get_ca_certs()}
+    certificates: list[Any] = list(context.get_ca_certs())
+    issuers = {dict(part[0] for part in c["subject"])["commonName"] for c in certificates}
     assert {f"Amazon Root CA {number}" for number in (1, 2, 3, 4)} <= issuers
     assert "Starfield Services Root Certificate Authority - G2" in issuers
     assert len(issuers) < 12
