@@ -342,6 +342,7 @@ def test_where_stripe_refuses_a_purchase_counts_without_a_name(shop: Shop) -> No
 def test_the_usual_event_of_a_living_subscription_is_one_call(shop: Shop) -> None:
     bought = shop.stripe.live.subscribe(checkout=False, telegram_user_id=700001)
     shop.deliver()
+    shop.stripe.advance(60)
     shop.stripe.live.renew(bought["id"])
     calls: dict[str, int] = {}
     for event in shop.stripe.events():
@@ -354,8 +355,8 @@ def test_the_usual_event_of_a_living_subscription_is_one_call(shop: Shop) -> Non
     assert calls["charge.succeeded"] == 1
     assert calls["invoice.finalized"] == 1
     assert calls["payment_intent.succeeded"] == 0
-    # Finalized and paid within one second: the first write's condition can't tell the order.
-    assert calls["invoice.paid"] == 2
+    # Finalized and paid within one second: a later stage is one write too.
+    assert calls["invoice.paid"] == 1
     # It names no customer: its invoice has to be found first.
     assert calls["invoice_payment.paid"] == 2
     assert shop.asked_stripe() == []
