@@ -23,6 +23,7 @@ from functions.stripe_webhook.guests import Guests, is_guest
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
+from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Data, Fetched, Observation
 from shared.domain.purchase import ENDED_SUBSCRIPTION
 from shared.domain.stripe_objects import Raw
@@ -36,6 +37,7 @@ from shared.integrations.stripe_gateway import (
 )
 from shared.storage.products import Products
 from shared.storage.records import (
+    MAX_CONFLICTS,
     Key,
     Outcome,
     Records,
@@ -116,6 +118,7 @@ class ReindexCustomers(Protocol):
     """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
 
     def reindex(self, tenant: Tenant, account: str) -> None: ...
+    def of_account(self, tenant: Tenant, account: str) -> object | None: ...
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,13 @@ class Context:
         news = self._complete(account, purchases) if purchases else False
         if news or any(map(_is_pending, looked_at)):
             self.services.customers.reindex(self.tenant, account)
+            if is_guest(account):
+                # The list may have been told of what was moved meanwhile: it is a write like
+                # any other, and whoever writes looks for the note afterwards.
+                customer = guests.moved_to(self.tenant, account)
+                if customer is not None:
+                    self._adopt(account, customer)
+                    return
         for outcome in purchases:
             self._drive(outcome)
 
@@ -270,11 +280,21 @@ class Context:
         return [f"guest:{id_}" for id_ in ids if id_.startswith(("pi_", "cs_", "ch_"))]
 
     def _adopt(self, guest: str, account: str) -> None:
+        """Move a guest's records until none is left, whoever else writes some meanwhile.
+
+        Raises:
+            TryAgainLater: they keep coming.
+        """
         guests, customers = self.services.guests, self.services.customers
-        if guests.adopt(self.tenant, guest, account):
+        for _ in range(MAX_CONFLICTS):
+            if not guests.adopt(self.tenant, guest, account):
+                return
             customers.reindex(self.tenant, account)
             customers.reindex(self.tenant, guest)
-            guests.forget(self.tenant, guest)
+            guests.forget(
+                self.tenant, guest, lambda: customers.of_account(self.tenant, guest) is not None
+            )
+        raise TryAgainLater("a guest's records keep coming")
 
     def _complete(self, account: str, purchases: Iterable[Outcome]) -> bool:
         """Fetch the customer and the products of these purchases where nobody told us of them.

@@ -13,6 +13,7 @@ the note. In any interleaving at least one of them sees the other.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from shared.domain.errors import TryAgainLater
@@ -74,10 +75,15 @@ class Guests:
             moved = True
         return moved
 
-    def forget(self, tenant: Tenant, guest: str) -> None:
-        """Delete a guest's empty profile."""
+    def forget(self, tenant: Tenant, guest: str, is_listed: Callable[[], bool]) -> None:
+        """Delete a guest's empty profile once it is off the list.
+
+        Args:
+            is_listed: asked after the profile was read. Whoever lists the guest again writes its
+                profile too: before, and it is seen here, or after, and the profile stays.
+        """
         record = self.records.get(profile_key(tenant, guest))
-        if record is None or record.sources:
+        if record is None or record.sources or is_listed():
             return
         try:
             self.table.delete(record.key.pk, record.key.sk, "rev = :rev", rev=record.rev)
