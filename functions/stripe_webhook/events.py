@@ -118,7 +118,6 @@ class ReindexCustomers(Protocol):
     """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
 
     def reindex(self, tenant: Tenant, account: str) -> None: ...
-    def of_account(self, tenant: Tenant, account: str) -> object | None: ...
 
 
 @dataclass(frozen=True)
@@ -291,9 +290,7 @@ class Context:
                 return
             customers.reindex(self.tenant, account)
             customers.reindex(self.tenant, guest)
-            guests.forget(
-                self.tenant, guest, lambda: customers.of_account(self.tenant, guest) is not None
-            )
+            guests.forget(self.tenant, guest)
         raise TryAgainLater("a guest's records keep coming")
 
     def _complete(self, account: str, purchases: Iterable[Outcome]) -> bool:

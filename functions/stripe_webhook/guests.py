@@ -13,7 +13,6 @@ the note. In any interleaving at least one of them sees the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from shared.domain.errors import TryAgainLater
@@ -75,15 +74,14 @@ class Guests:
             moved = True
         return moved
 
-    def forget(self, tenant: Tenant, guest: str, is_listed: Callable[[], bool]) -> None:
+    def forget(self, tenant: Tenant, guest: str) -> None:
         """Delete a guest's empty profile once it is off the list.
 
-        Args:
-            is_listed: asked after the profile was read. Whoever lists the guest again writes its
-                profile too: before, and it is seen here, or after, and the profile stays.
+        The profile says itself under whom the guest is listed, and is written in the transaction
+        that lists it: one that says nothing and is still the same belongs to nobody on the list.
         """
         record = self.records.get(profile_key(tenant, guest))
-        if record is None or record.sources or is_listed():
+        if record is None or record.sources or record.own:
             return
         try:
             self.table.delete(record.key.pk, record.key.sk, "rev = :rev", rev=record.rev)
