@@ -20,7 +20,6 @@ STOPPED = (
     "webhook, relinked",
     "webhook, bought_once",
     "sweep at the end, portal",
-    "schedule at the end, code",
 )
 LONG = "FAULTS_LONG" in os.environ
 TRIPLES = 400 if LONG else 25
