@@ -65,8 +65,9 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 
 # -- check ---------------------------------------------------------------------------------------
 
+# The console's tests in a real browser take longer than all others together: `make test-console`.
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/console $(TESTS)
 
 check: install
 	$(VENV)/bin/ruff check .
