@@ -93,7 +93,9 @@ function CancelForm({
   const request = useRef({ key: '', body: '' });
 
   const failure = useRef<HTMLDivElement>(null);
-  useEffect(() => failure.current?.scrollIntoView({ block: 'nearest' }), [error]);
+  useEffect(() => {
+    failure.current?.scrollIntoView({ block: 'nearest' });
+  }, [error]);
 
   const choice = purchase.cancel_options.includes('period_end');
   const isConfirmed = phrase === t.cancel.phrase;
