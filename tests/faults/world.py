@@ -549,8 +549,21 @@ class World:
         for chat_id in truth.products[product]:
             for user in truth.ever[purchase_id]:
                 is_in = self.telegram.status_of(chat_id, int(user)) == MEMBER
-                if is_in and str(chat_id) not in told and not self.admitting(chat_id, int(user)):
+                answered_for = str(chat_id) in told or self._came_by_another(
+                    purchase_id, chat_id, user
+                )
+                if is_in and not answered_for:
                     truth.violations.append(f"{said} {user} is still in {chat_id}")
+
+    def _came_by_another(self, purchase_id: str, chat_id: int, user: str) -> bool:
+        """Whether another purchase let a user into a chat; its own end has to answer for that."""
+        truth = self.truth
+        return any(
+            other != purchase_id
+            and (other, user) in truth.joined
+            and chat_id in truth.products[truth.purchases[other][2]]
+            for other in truth.of_user.get(user, ())
+        )
 
     def _is_unheard_of(self, purchase_id: str) -> bool:
         """Whether events of a purchase are still on their way."""
