@@ -167,6 +167,7 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         sources=sources,
         seen=target.seen | record.seen,
         own=target.own or record.own,
+        turns=max(target.turns, record.turns),
         rev=target.rev + 1,
     )
 

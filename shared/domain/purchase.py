@@ -195,12 +195,14 @@ class Purchase:
 
     Attributes:
         seen_users: every Telegram user that was ever linked to this purchase.
+        turns: how often somebody was let in again who had to leave before.
     """
 
     purchase_id: str
     sources: Mapping[str, Source]
     own: Own = field(default_factory=Own)
     seen_users: frozenset[str] = frozenset()
+    turns: int = 0
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -435,11 +437,24 @@ class Purchase:
     def plan_key(self) -> str:
         """What the removals depend on: planned anew when this differs from ``own.planned``."""
         users = ",".join(sorted(self.users_to_remove))
-        return f"{'over' if self.is_over else 'live'}:{users}" if users else ""
+        turn = f"#{self.turns}" if self.turns else ""
+        return f"{'over' if self.is_over else 'live'}:{users}{turn}" if users else ""
 
     @cached_property
     def plan_is_stale(self) -> bool:
         return self.plan_key != (self.own.planned or "")
+
+    @property
+    def planned_in_this_turn(self) -> bool:
+        """Whether nobody was let in again since the removals were planned.
+
+        Somebody linked, replaced, linked again and replaced again has to leave twice; the second
+        time, what became of the first removal says nothing any more.
+        """
+        return (self.own.planned or "").partition("#")[2] == (str(self.turns) if self.turns else "")
+
+    def has_removal_of(self, user: str) -> bool:
+        return any(removal.telegram_user_id == user for removal in self.own.removals.values())
 
     @property
     def open_removals(self) -> tuple[Removal, ...]:

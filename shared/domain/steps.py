@@ -179,7 +179,7 @@ def plan(purchase: Purchase, chat_ids: Iterable[str], *, now: int) -> Own:
     removals = {
         key: removal
         for key, removal in purchase.own.removals.items()
-        if removal.telegram_user_id in users
+        if removal.telegram_user_id in users and purchase.planned_in_this_turn
     }
     for chat_id in sorted(chat_ids):
         for user in sorted(users):

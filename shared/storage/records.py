@@ -15,6 +15,7 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``rev``                   counts the writes; a write of the whole item is conditional on it
 ``lease_owner/_until``    who may write ``own`` and act on it
 ``reindex_at``            set while the customer list doesn't show this record's facts yet
+``turns``                 counts the users who were let in again after they had to leave
 ``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
 ``ref``, ``subscription`` for the index by Stripe's ids
 ========================  =========================================================================
@@ -128,12 +129,14 @@ class Record:
     lease_owner: str | None = None
     lease_until: int = 0
     written_at: int = 0
+    turns: int = 0
 
     @property
     def purchase(self) -> Purchase:
         """The record as a purchase; only for ``PURCHASE`` keys."""
         purchase_id = self.key.sk.split("#", 1)[1]
-        return Purchase(purchase_id, self.sources, Own.from_json(self.own), self.seen)
+        own = Own.from_json(self.own)
+        return Purchase(purchase_id, self.sources, own, self.seen, self.turns)
 
     @property
     def is_frozen(self) -> bool:
@@ -456,9 +459,11 @@ class Records:
             condition, values = "attribute_not_exists(pk)", {}
         else:
             condition, values = "rev = :rev", {"rev": before.rev}
+        user = _begins_to_admit(before, after)
+        if user is not None and after.purchase.has_removal_of(user):
+            after = replace(after, turns=after.turns + 1)
         stored = replace(after, rev=after.rev + 1, written_at=self._now())
         item = to_item(stored)
-        user = _begins_to_admit(before, after)
         if user is None:
             self.table.put(item, condition, **values)
             return stored
@@ -569,6 +574,7 @@ def to_item(record: Record) -> Item:
         "lease_owner": record.lease_owner,
         "lease_until": record.lease_until if record.lease_owner else None,
         "written_at": record.written_at,
+        "turns": record.turns or None,
     }
     for name, source in record.sources.items():
         item[f"s_{name}"] = dumps(source.data)
@@ -613,4 +619,5 @@ def from_item(item: Item) -> Record:
         lease_owner=item.get("lease_owner"),
         lease_until=item.get("lease_until", 0),
         written_at=item.get("written_at", 0),
+        turns=item.get("turns", 0),
     )
