@@ -95,6 +95,17 @@ def link_there_and_back(world: World) -> None:
         world.deliver_due()
 
 
+def link_back_and_there_again(world: World) -> None:
+    """Whoever had to leave before comes in again, and has to leave a second time."""
+    name = _purchase(world)
+    if world.truth.users[name] != OTHER or not world.is_live(name):
+        return
+    for user in (BUYER, OTHER):
+        world.link(name, user)
+        world.deliver_due()
+        world.time.now += 2
+
+
 def refund(world: World) -> None:
     if _purchase(world) == "pi_x":
         world.outside(lambda s: s.refund("x"))
@@ -142,6 +153,7 @@ OTHERS: dict[str, Other] = {
     "repurchase, one-off": repurchase_once,
     "link to another": link_to_other,
     "link there and back": link_there_and_back,
+    "link back and there again": link_back_and_there_again,
     "refund": refund,
     "early schedule": early_schedule,
     "double schedule": double_schedule,
