@@ -376,7 +376,10 @@ class Everything(RuleBasedStateMachine):
             world.telegram.set_bot(chat, can_restrict_members=True)
         world.settle(world.time.now + 2 * PERIOD + DAY)
         for record in invariants.records(world):
-            if record.key.kind == "PURCHASE" and record.purchase.access_state == "failed":
+            if record.key.kind != "PURCHASE":
+                continue
+            removals = record.purchase.own.removals.values()
+            if any(removal.state == "failed" for removal in removals):
                 name = record.purchase.purchase_id
                 world.run(functools.partial(world.revoke_again, purchase_id=name))
         world.settle(world.time.now + DAY)

@@ -351,6 +351,7 @@ class World:
 
     def receive(self, process: Process, event: dict[str, Any]) -> str:
         """Stripe delivers an event."""
+        self._hear(event)
         driver = self.driver(process, interactive=False)
 
         def drive(key: Key) -> None:
@@ -497,17 +498,30 @@ class World:
             return None
         return self.telegram.status_of(params["chat_id"], params["user_id"])
 
-    def _learn(self, event: dict[str, Any]) -> None:
-        """The webhook has answered 200: the store lets the buyer in."""
+    def _told(self, event: dict[str, Any]) -> tuple[str, str | None] | None:
+        """Which purchase an event is about, and whose it says it is."""
         about = event["data"]["object"]
         purchase_id = about["id"]
         if about["object"] in ("charge", "checkout.session"):
             purchase_id = about["payment_intent"] or about["id"]
         if purchase_id not in self.truth.purchases:
+            return None
+        return purchase_id, about.get("metadata", {}).get("telegram_user_id")
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        """An event arrives: as far as we are told now, the purchase may be somebody else's."""
+        told = self._told(event)
+        if told is not None and told[1] != self.truth.users[told[0]]:
+            pair = (told[0], self.truth.users[told[0]])
+            self.truth.known.discard(pair)
+            self.truth.joined.discard(pair)
+
+    def _learn(self, event: dict[str, Any]) -> None:
+        """The webhook has answered 200: the store lets the buyer in."""
+        told = self._told(event)
+        if told is None or told[1] != self.truth.users[told[0]]:
             return
-        user = self.truth.users[purchase_id]
-        if about.get("metadata", {}).get("telegram_user_id") != user:
-            return
+        purchase_id, user = told[0], self.truth.users[told[0]]
         self.truth.known.add((purchase_id, user))
         if (purchase_id, user) not in self.truth.joined:
             self.let_in(purchase_id, user)
