@@ -1296,6 +1296,15 @@ class StripeAccount(Billing):
         self.host.disconnect(self.account_id)
 
     @operation
+    def authorize_again(self) -> None:
+        """The store owner connects the platform once more."""
+        if self.account_id is None:
+            raise invalid("Only a connected account can be authorized.")
+        self.host.reconnect(self.account_id)
+        application = {"id": "ca_StandInPlatform", "object": "application", "name": "Customers"}
+        self.emit("account.application.authorized", application)
+
+    @operation
     def emit_unknown(
         self, type_: str = "quantum.entanglement.observed", about: Metadata | None = None
     ) -> Object:

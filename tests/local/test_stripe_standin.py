@@ -266,8 +266,14 @@ def test_connected_accounts_are_apart_and_refuse_once_disconnected(
         api.customers.retrieve(made["id"], options=options)
     assert refused.value.http_status == 403
     assert json.loads(str(refused.value.http_body))["error"]["code"] == "account_invalid"
+    other.authorize_again()
+    assert api.customers.retrieve(made["id"], options=options).id == made["id"]
     standin.deliveries.flush()
-    assert receiver.types == ["customer.created", "account.application.deauthorized"]
+    assert receiver.types == [
+        "customer.created",
+        "account.application.deauthorized",
+        "account.application.authorized",
+    ]
     assert {event["account"] for event in receiver.events} == {"acct_other"}
 
 
@@ -939,6 +945,7 @@ def test_scenarios_cover_every_type_of_event_a_store_subscribes_to(
     account.void_open_invoice(subscription)
     account.delete_customer(account.get("subscription", subscription)["customer"])
     account.deauthorize()
+    account.authorize_again()
 
     assert set(HANDLED_EVENTS) - set(types_of(standin)) == set()
 
