@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.list_picture import picture
 from bench.list_report import text
@@ -263,11 +263,39 @@ def measure_writes(records: Table, index: Table, client: Metered) -> dict[str, A
     }
 
 
+class Made(NamedTuple):
+    """A store in a file: its tables (records, index), what is in it, how long writing took."""
+
+    path: Path
+    tables: tuple[str, str]
+    rows: int
+    bytes: int
+    seconds: float
+
+
+def made_store(folder: Path, size: int) -> Made:
+    """The store of ``size`` customers in ``folder``, made unless it is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, about = folder / "dynamodb.sqlite", folder / "about.json"
+    if about.exists():
+        return Made(path, *json.loads(about.read_text()))
+    path.unlink(missing_ok=True)
+    with running_dynoxide(path) as endpoint:
+        records, index, *_ = create_tables(make_client(endpoint))
+    started = time.perf_counter()
+    rows, total = write_file(path, index, size)
+    store = Made(path, (records, index), rows, total, time.perf_counter() - started)
+    about.write_text(json.dumps(store[1:]))
+    return store
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--queries", type=int, default=1500)
-    parser.add_argument("--dir", type=Path, default=None, help="where the databases are made")
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="where the stores are made and kept for another run"
+    )
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     kept = OUT / "list.json"
@@ -280,23 +308,18 @@ def main() -> None:
         report["writes"] = measure_writes(Table(client, names[0]), Table(client, names[1]), client)
         print(report["writes"], flush=True)
     for size in options.sizes:
-        with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-list-") as folder:
-            path = Path(folder) / "dynamodb.sqlite"
-            with running_dynoxide(path) as endpoint:
-                names = create_tables(make_client(endpoint))
-            started = time.perf_counter()
-            rows, total = write_file(path, names[1], size)
-            seconds = time.perf_counter() - started
-            print(f"{size:,} customers: {rows:,} rows in {seconds:.0f} s", flush=True)
-            with running_dynoxide(path) as endpoint:
+        with tempfile.TemporaryDirectory(prefix="bench-list-") as passing:
+            store = made_store((options.dir or Path(passing)) / str(size), size)
+            print(f"{size:,} customers: {store}", flush=True)
+            with running_dynoxide(store.path) as endpoint:
                 client = Metered(make_client(endpoint))
-                table = Table(client, names[1])
-                index = CustomerIndex(table, Records(Table(client, names[0])))
+                records = Records(Table(client, store.tables[0]))
+                index = CustomerIndex(Table(client, store.tables[1]), records)
                 kinds = measure(index, client, size, options.queries)
         report["stores"][str(size)] = {
-            "rows_per_customer": round(rows / size, 2),
-            "bytes_per_customer": round(total / size),
-            "rows_per_second_into_the_file": round(rows / seconds),
+            "rows_per_customer": round(store.rows / size, 2),
+            "bytes_per_customer": round(store.bytes / size),
+            "rows_per_second_into_the_file": round(store.rows / store.seconds),
             "queries_per_kind": options.queries,
             "kinds": kinds,
         }
