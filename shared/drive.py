@@ -258,7 +258,8 @@ class Driver:
         )
 
     def _refuse(self, record: Record, owner: str, error: str) -> Record:
-        return self.records.save_own(record, owner, lambda p: steps.refuse(p, error))
+        now = int(self.clock())
+        return self.records.save_own(record, owner, lambda p: steps.refuse(p, error, now=now))
 
     # -- access -----------------------------------------------------------------------------------
 

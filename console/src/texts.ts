@@ -109,6 +109,7 @@ const historyEvent: Record<string, string> = {
   cancel_requested: 'Cancellation requested',
   cancel_confirmed: 'Cancellation confirmed by Stripe',
   cancel_refused: 'Cancellation refused by Stripe',
+  cancel_withdrawn: 'Cancellation taken back in Stripe',
   ended: 'Ended',
   access_revoked: 'Removed from a chat',
   access_kept: 'Stays in a chat',

@@ -126,9 +126,6 @@ def _history(purchase: Purchase) -> list[dict[str, Any]]:
         add(entry.at, entry.actor, entry.event, entry.detail)
     if subscription.get("canceled_at") and not purchase.cancelled_by_owner:
         add(int(subscription["canceled_at"]), "stripe", "cancel_requested")
-    intent = purchase.own.intent
-    if intent is not None and intent.done_at is not None:
-        add(intent.done_at, "system", "cancel_confirmed", intent.mode)
     by_system = purchase.end_reason == "expired"
     if purchase.is_over:
         actor = "owner" if purchase.cancelled_by_owner else "system" if by_system else "stripe"

@@ -74,7 +74,6 @@ class Intent:
     requested_at: int
     phase: Literal["requested", "done", "superseded", "refused"] = "requested"
     attempt: int = 0
-    done_at: int | None = None
     error: str | None = None
     reason: str | None = None
 
@@ -126,7 +125,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One thing somebody asked for."""
+    """One thing somebody asked for, or what became of it."""
 
     at: int
     actor: str

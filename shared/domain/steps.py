@@ -194,9 +194,17 @@ def close_intent(purchase: Purchase, phase: Literal["done", "superseded"], *, no
     intent = purchase.own.intent
     if intent is None:
         return purchase.own
-    done_at = now if phase == "done" else intent.done_at
-    own = replace(purchase.own, intent=replace(intent, phase=phase, done_at=done_at, error=None))
-    return own.without_retry("stripe")
+    if phase == "done":
+        return _carried_out(purchase.own, intent, now).without_retry("stripe")
+    closed = replace(intent, phase=phase, error=None)
+    audit = (*purchase.own.audit, Audit(now, "stripe", "cancel_withdrawn"))
+    return replace(purchase.own, intent=closed, audit=audit).without_retry("stripe")
+
+
+def _carried_out(own: Own, intent: Intent, now: int) -> Own:
+    closed = replace(intent, phase="done", error=None)
+    audit = (*own.audit, Audit(now, "system", "cancel_confirmed", intent.mode))
+    return replace(own, intent=closed, audit=audit)
 
 
 def declare_end(purchase: Purchase, end: End, *, now: int) -> Own:
@@ -204,7 +212,7 @@ def declare_end(purchase: Purchase, end: End, *, now: int) -> Own:
     own = replace(purchase.own, end=purchase.own.end or end).without_retry("look")
     intent = own.intent
     if intent is not None and intent.phase == "requested":
-        own = replace(own, intent=replace(intent, phase="done", done_at=now))
+        own = _carried_out(own, intent, now)
     return own
 
 
@@ -216,10 +224,11 @@ def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
     return replace(purchase.own, retries={**purchase.own.retries, step: retry})
 
 
-def refuse(purchase: Purchase, error: str) -> Own:
+def refuse(purchase: Purchase, error: str, *, now: int) -> Own:
     """Our part after Stripe said that it will never do what the intent asks."""
     intent = purchase.own.intent
     if intent is None:
         return purchase.own
-    own = replace(purchase.own, intent=replace(intent, phase="refused", error=error))
-    return own.without_retry("stripe")
+    refused = replace(intent, phase="refused", error=error)
+    audit = (*purchase.own.audit, Audit(now, "system", "cancel_refused", error))
+    return replace(purchase.own, intent=refused, audit=audit).without_retry("stripe")

@@ -266,7 +266,7 @@ def test_whatever_has_a_next_step_is_due_and_the_other_way_round(purchase: Purch
 
 def test_our_own_part_survives_storage() -> None:
     own = Own(
-        intent=Intent(2, "period_end", "usr_1", NOW, phase="done", attempt=3, done_at=NOW),
+        intent=Intent(2, "period_end", "usr_1", NOW, phase="done", attempt=3),
         end=End(NOW, "expired"),
         removals={"-1:7": Removal("-1", "7", state="kept", detail="Kept.", attempts=2)},
         planned="over:7",

@@ -401,8 +401,34 @@ def test_a_disconnected_account_is_refused_and_nothing_is_said_to_be_done(
     assert (status, problem["code"]) == (502, "stripe_refused")
     assert "Stripe" in problem["detail"]
     assert statuses(shop) == ("active", "granted")
+    refused, *_ = shop.purchase()["history"]
+    assert (refused["event"], refused["detail"]) == ("cancel_refused", problem["detail"])
     shop.stripe.reconnect()
     assert shop.cancel()[0] == 200
+
+
+def test_the_history_tells_every_request_and_what_became_of_it(
+    shop: Shop, subscription: str
+) -> None:
+    shop.cancel("period_end")
+    shop.deliver()
+    shop.stripe.live.portal_uncancel(subscription)
+    shop.deliver()
+    shop.cancel("period_end")
+    shop.cancel()
+    told = [(entry["event"], entry["detail"]) for entry in shop.purchase()["history"]]
+    assert told[::-1] == [
+        ("purchased", None),
+        ("cancel_requested", "period_end"),
+        ("cancel_confirmed", "period_end"),
+        ("cancel_withdrawn", None),
+        ("cancel_requested", "period_end"),
+        ("cancel_confirmed", "period_end"),
+        ("cancel_requested", "immediately"),
+        ("cancel_confirmed", "immediately"),
+        ("ended", "cancelled_by_owner"),
+        *[("access_revoked", chat["chat_id"]) for chat in shop.purchase()["access"]["chats"]],
+    ]
 
 
 def test_without_a_schedule_the_end_is_still_outstanding(

@@ -38,7 +38,7 @@ const GIVEN_UP_MS = 3 * 24 * 3600 * 1000;
 /** What the owner asked for and Stripe has not confirmed yet. */
 export function pendingCancel(purchase: Purchase, now = Date.now()): When | null {
   if (hasEnded(purchase)) return null;
-  const answered = ['cancel_requested', 'cancel_confirmed', 'cancel_refused'];
+  const answered = ['cancel_requested', 'cancel_confirmed', 'cancel_refused', 'cancel_withdrawn'];
   const newest = purchase.history.find((entry) => answered.includes(entry.event));
   if (newest?.event !== 'cancel_requested' || newest.actor === 'stripe') return null;
   // While an immediate cancel is under way there is nothing left to choose.
