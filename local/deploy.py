@@ -85,11 +85,13 @@ def deploy(
     Raises:
         RuntimeError: the deployment failed; the message says at which resource.
     """
-    template = _packaged(aws, root)
+    # By way of S3, as every deployment of more than 51,200 bytes of template.
+    body = json.dumps(_packaged(aws, root))
+    aws.client("s3").put_object(Bucket=_BUCKET, Key="template.json", Body=body.encode())
     cloudformation = aws.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
-        TemplateBody=json.dumps(template),
+        TemplateURL=f"{aws.url}/{_BUCKET}/template.json",
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
     )
@@ -245,6 +247,8 @@ def _jwt_configuration(
     configuration = definition["x-amazon-apigateway-authorizer"]["jwtConfiguration"]
 
     def value(given: Any) -> str:
+        if isinstance(given, dict) and "Fn::If" in given:
+            given = given["Fn::If"][2]  # no user pool: here an issuer is always given
         return parameters[given["Ref"]] if isinstance(given, dict) else str(given)
 
     return {

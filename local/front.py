@@ -45,7 +45,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 # As the deployment's CloudFront sends them. Avatars come from wherever a storefront keeps them.
-_PAGE_HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
         "img-src 'self' https:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -81,7 +81,7 @@ def application(data_dir: Path, issuer: Issuer, console: Path = _CONSOLE) -> web
     async def page(request: web.Request) -> web.StreamResponse:
         answer = await found(request)
         if (console / "index.html").is_file():
-            answer.headers.update(_PAGE_HEADERS)
+            answer.headers.update(PAGE_HEADERS)
         return answer
 
     async def found(request: web.Request) -> web.StreamResponse:

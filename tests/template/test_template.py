@@ -99,6 +99,7 @@ PERMISSIONS: dict[str, Permissions] = {
         DUE: {"dynamodb:Query"},
         '{"Fn::GetAtt": ["RevokerFailures", "Arn"]}': {"sqs:SendMessage"},
     },
+    "ConsoleLogin": logs("ConsoleLogin"),
 }
 
 ROUTES = {
@@ -125,6 +126,7 @@ TIMEOUTS = {
     "stripe-webhook": 30,
     "store-events": 60,
     "period-end-revoker": 300,
+    "console-login": 5,
 }
 
 COMMON = {
@@ -151,6 +153,7 @@ SETTINGS = {
     "stripe-webhook": {"STRIPE_WEBHOOK_SECRET_ARN", *ACTS},
     "store-events": ACTS,
     "period-end-revoker": ACTS,
+    "console-login": {"STORE_CLAIM"},
 }
 
 
@@ -190,8 +193,16 @@ def test_tokens_are_checked_against_the_issuer_and_audience_of_the_deployment() 
     assert authorizer["type"] == "jwt"
     assert authorizer["identitySource"] == "$request.header.Authorization"
     assert authorizer["jwtConfiguration"] == {
-        "issuer": {"Ref": "JwtIssuer"},
-        "audience": [{"Ref": "JwtAudience"}],
+        "issuer": {
+            "Fn::If": [
+                "HasUserPool",
+                {"Fn::GetAtt": ["UserPool", "ProviderURL"]},
+                {"Ref": "JwtIssuer"},
+            ]
+        },
+        "audience": [
+            {"Fn::If": ["HasUserPool", {"Ref": "UserPoolClient"}, {"Ref": "JwtAudience"}]}
+        ],
     }
 
 
@@ -300,12 +311,16 @@ def test_the_schedules_role_can_be_passed_to_the_scheduler_only() -> None:
                 }
 
 
-def test_only_the_gateway_and_the_bus_may_invoke_functions() -> None:
+def test_only_the_gateway_the_bus_and_the_login_may_invoke_functions() -> None:
     principals = {
         permission["Properties"]["Principal"]
         for permission in of_type("AWS::Lambda::Permission").values()
     }
-    assert principals == {"apigateway.amazonaws.com", "events.amazonaws.com"}
+    assert principals == {
+        "apigateway.amazonaws.com",
+        "events.amazonaws.com",
+        "cognito-idp.amazonaws.com",
+    }
     for permission in of_type("AWS::Lambda::Permission").values():
         assert "SourceArn" in permission["Properties"]
 
