@@ -67,7 +67,7 @@ class Options:
         port: of the front, 0 for a free one.
         seed: demo customers to make at the first start.
         stripe_api_base: where Stripe's API answers; ``None`` starts the stand-in.
-        stripe_secret_key: one or more keys, comma-separated; the prefix tells the mode.
+        stripe_secret_key: one or two keys, comma-separated; of two the prefix tells the mode.
         stripe_webhook_secret: one or more secrets, comma-separated.
         telegram_api_base: where the Bot API answers; ``None`` starts the stand-in.
         telegram_bot_token: of the bot.
@@ -94,21 +94,15 @@ class Options:
             ValueError: PORT or SEED is no number.
         """
         given = {name: value for name, value in environment.items() if value}
-        options = cls(
+        return cls(
             data_dir=Path(given.get("DATA_DIR", ".data")),
             port=int(given.get("PORT", "8080")),
             seed=int(given.get("SEED", "200")),
             stripe_api_base=given.get("STRIPE_API_BASE"),
+            stripe_secret_key=given.get("STRIPE_SECRET_KEY", cls.stripe_secret_key),
+            stripe_webhook_secret=given.get("STRIPE_WEBHOOK_SECRET", cls.stripe_webhook_secret),
             telegram_api_base=given.get("TELEGRAM_API_BASE"),
-        )
-        # The stand-ins' keys are no keys anywhere else.
-        keys = "" if options.stripe_api_base else options.stripe_secret_key
-        token = "" if options.telegram_api_base else options.telegram_bot_token
-        return replace(
-            options,
-            stripe_secret_key=given.get("STRIPE_SECRET_KEY", keys),
-            stripe_webhook_secret=given.get("STRIPE_WEBHOOK_SECRET", options.stripe_webhook_secret),
-            telegram_bot_token=given.get("TELEGRAM_BOT_TOKEN", token),
+            telegram_bot_token=given.get("TELEGRAM_BOT_TOKEN", cls.telegram_bot_token),
         )
 
 
@@ -390,10 +384,8 @@ class Stack:
         self._tell(ready=False)
 
     def _secrets(self) -> dict[str, Any]:
-        keys = [key for key in self.options.stripe_secret_key.split(",") if key]
-        modes = {"live" if "_live_" in key else "test": key for key in keys}
         return {
-            "StripeApiSecretArn": modes,
+            "StripeApiSecretArn": keys_by_mode(self.options.stripe_secret_key),
             "StripeWebhookSecretArn": {"secrets": self.options.stripe_webhook_secret.split(",")},
             "TelegramSecretArn": {"token": self.options.telegram_bot_token},
             "CursorSecretArn": {"key": self._cursor_key()},
@@ -494,6 +486,17 @@ class Stack:
                     print(f"{child.name}: {error}", file=sys.stderr)
                     child.kill()  # the next round tries again
                     self._stopping.wait(1)
+
+
+def keys_by_mode(text: str) -> dict[str, str]:
+    """Stripe's keys, comma-separated, by mode: ``{"live": "sk_live_...", "test": "sk_test_..."}``.
+
+    A single key is used for both. That a test key opens nothing live is Stripe's to say, and a
+    server that stands in for Stripe may see it otherwise.
+    """
+    keys = [key.strip() for key in text.split(",") if key.strip()]
+    modes = {"live" if "_live_" in key else "test": key for key in keys}
+    return {mode: modes.get(mode, keys[0]) for mode in ("live", "test")} if keys else {}
 
 
 def invoke(aws: Aws, function: str, event: Any) -> Any:
