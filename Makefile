@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: test-faults run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean soak
+.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean soak
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -65,14 +65,9 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 
 # -- check ---------------------------------------------------------------------------------------
 
-# Those that take long have commands of their own: `make test-console` (a real browser) and
-# `make test-faults` (everything goes wrong everywhere).
+# `make test-console` is a command of its own: it takes a real browser, and long.
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/console \
-		--ignore=tests/faults $(TESTS)
-
-test-faults: install ## every fault at every boundary, interleavings, random runs
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup tests/faults
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/console $(TESTS)
 
 check: install
 	$(VENV)/bin/ruff check .
