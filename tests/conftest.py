@@ -6,4 +6,4 @@ import os
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Customers")
 
-pytest_plugins = ["tests.guards", "tests.dynamo", "tests.functions.shop"]
+pytest_plugins = ["tests.guards", "tests.dynamo", "tests.functions.shop", "tests.telling"]

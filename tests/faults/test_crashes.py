@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults import crashes
 from tests.faults.operations import OPERATIONS, Operation
+from tests.telling import Tell
 
 PAIRS_PER_OPERATION = 2000 if "FAULTS_LONG" in os.environ else 40
 
@@ -17,17 +18,17 @@ every_operation = pytest.mark.parametrize(
 
 
 @every_operation
-def test_whatever_goes_wrong_once_the_end_is_the_same(operation: Operation) -> None:
+def test_whatever_goes_wrong_once_the_end_is_the_same(operation: Operation, tell: Tell) -> None:
     wanted = crashes.undisturbed(operation)
     assert wanted.broken == ()
     covered = crashes.singles(operation)
     total = len(wanted.boundaries)
-    print(f"\n{operation.name}: boundaries {total}/{total}, {covered}")
+    tell(f"{operation.name}: boundaries {total}/{total}, {covered}")
     assert covered.failures == []
 
 
 @every_operation
-def test_whatever_goes_wrong_twice_the_end_is_the_same(operation: Operation) -> None:
+def test_whatever_goes_wrong_twice_the_end_is_the_same(operation: Operation, tell: Tell) -> None:
     covered = crashes.pairs(operation, sample=PAIRS_PER_OPERATION)
-    print(f"\n{operation.name}: a sample of pairs: {covered}")
+    tell(f"{operation.name}: a sample of pairs: {covered}")
     assert covered.failures == []

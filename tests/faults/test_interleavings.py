@@ -11,6 +11,7 @@ from tests.faults import interleavings
 from tests.faults.crashes import Covered, undisturbed
 from tests.faults.interleavings import OTHERS, interleave
 from tests.faults.operations import OPERATIONS, Operation
+from tests.telling import Tell
 
 # One of each kind, and all others by `make soak`.
 STOPPED = (
@@ -29,15 +30,17 @@ every_operation = pytest.mark.parametrize("operation", chosen, ids=[o.name for o
 
 
 @every_operation
-def test_whatever_happens_in_between_the_invariants_hold(operation: Operation) -> None:
+def test_whatever_happens_in_between_the_invariants_hold(operation: Operation, tell: Tell) -> None:
     covered = interleavings.explore(operation, {name: [do] for name, do in OTHERS.items()})
     total = len(undisturbed(operation).boundaries)
-    print(f"\n{operation.name}: boundaries {total}/{total} × {len(OTHERS)} others: {covered}")
+    tell(f"{operation.name}: boundaries {total}/{total} × {len(OTHERS)} others: {covered}")
     assert covered.failures == []
 
 
 @every_operation
-def test_whatever_two_things_happen_in_between_the_invariants_hold(operation: Operation) -> None:
+def test_whatever_two_things_happen_in_between_the_invariants_hold(
+    operation: Operation, tell: Tell
+) -> None:
     chance = random.Random(operation.name)
     covered = Covered()
     boundaries = undisturbed(operation).boundaries
@@ -51,5 +54,5 @@ def test_whatever_two_things_happen_in_between_the_invariants_hold(operation: Op
         broken = interleave(operation, number, [OTHERS[name] for name in names], dies=dies)
         if broken:
             covered.failures.append(f"{operation.name} before {number}, {names}, {dies}: {broken}")
-    print(f"\n{operation.name}, then two others: a sample: {covered}")
+    tell(f"{operation.name}, then two others: a sample: {covered}")
     assert covered.failures == []

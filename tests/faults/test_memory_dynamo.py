@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from tests.dynamo import Tables, table_definition
 from tests.faults import expressions
 from tests.faults.memory_dynamo import MemoryDynamo
+from tests.telling import Tell
 
 OPERATIONS = 2000
 TABLE = "records"
@@ -325,7 +326,9 @@ def memory_tables() -> MemoryDynamo:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_answers_errors_and_contents_are_those_of_dynoxide(tables: Tables, seed: int) -> None:
+def test_answers_errors_and_contents_are_those_of_dynoxide(
+    tables: Tables, seed: int, tell: Tell
+) -> None:
     chance = Chance(seed)
     memory = memory_tables()
     seen: Counter[str] = Counter()
@@ -338,7 +341,7 @@ def test_answers_errors_and_contents_are_those_of_dynoxide(tables: Tables, seed:
         if number % 100 == 99:
             stored = [_item(item) for item in memory.dump(TABLE)]
             assert stored == [_item(item) for item in tables.dump(tables.records)]
-    print(f"\n{OPERATIONS} calls compared:", dict(sorted(seen.items())))
+    tell(f"{OPERATIONS} calls compared: {dict(sorted(seen.items()))}")
     assert seen["update_item ConditionalCheckFailedException"] > 50
     assert seen["transact_write_items TransactionCanceledException"] > 50
     assert seen["transact_write_items ok"] > 50
@@ -393,20 +396,20 @@ def test_expressions_it_does_not_know_are_refused_loudly(text: str) -> None:
         expressions.condition(text)
 
 
-def test_a_call_takes_microseconds() -> None:
+def test_a_call_takes_microseconds(tell: Tell) -> None:
     memory = memory_tables()
     chance = Chance(3)
     calls = [chance.call() for _ in range(2000)]
     for operation, request in calls:
         outcome(memory, operation, request, TABLE)  # expressions parsed and kept
-    before = time.perf_counter()
+    before = time.process_time()
     for operation, request in calls:
         try:
             getattr(memory, operation)(**request)
         except ClientError:
             continue
-    each = (time.perf_counter() - before) / len(calls)
-    print(f"\n{each * 1e6:.1f} µs a call")
+    each = (time.process_time() - before) / len(calls)
+    tell(f"{each * 1e6:.1f} µs a call")
     assert each < 0.0005  # ten times what it takes on an idle machine
 
 

@@ -9,6 +9,7 @@ from tests.faults.bugs import BUGS, Bug
 from tests.faults.crashes import Covered
 from tests.faults.interleavings import OTHERS
 from tests.faults.operations import OPERATIONS, Operation
+from tests.telling import Tell
 
 CROWD = ("cancel now", "repurchase", "un-cancel", "link to another", "sweep")
 
@@ -23,7 +24,7 @@ def _caught_by(bug: Bug, operation: Operation) -> dict[str, Covered]:
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
-def test_every_seeded_bug_is_caught(bug: Bug) -> None:
+def test_every_seeded_bug_is_caught(bug: Bug, tell: Tell) -> None:
     number = [each.name for each in BUGS].index(bug.name) + 1
     caught: dict[str, Covered] = {}
     for operation in OPERATIONS:
@@ -32,5 +33,5 @@ def test_every_seeded_bug_is_caught(bug: Bug) -> None:
     suites = " and ".join(
         f"{suite} (after {covered.runs} runs)" for suite, covered in caught.items()
     )
-    print(f"\n{number}/{len(BUGS)} {bug.name}: caught by {suites or 'nothing'}")
+    tell(f"{number}/{len(BUGS)} {bug.name}: caught by {suites or 'nothing'}")
     assert caught

@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults import stateful
+from tests.telling import Tell
 
 EXAMPLES = 20_000 if "FAULTS_LONG" in os.environ else 300
 PARTS = 2
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_runs_agree_with_the_model(part: int) -> None:
+def test_random_runs_agree_with_the_model(part: int, tell: Tell) -> None:
     stateful.COVERED.clear()
     machine = type(f"Everything{part}", (stateful.Everything,), {})
     run_state_machine_as_test(
@@ -30,4 +31,4 @@ def test_random_runs_agree_with_the_model(part: int) -> None:
             database=None,
         ),
     )
-    print("\n" + ", ".join(f"{n} {what}" for what, n in stateful.COVERED.items()))
+    tell(", ".join(f"{n} {what}" for what, n in stateful.COVERED.items()))

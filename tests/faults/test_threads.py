@@ -27,6 +27,7 @@ from tests.faults.boundaries import Process, TelegramSession, WrappedScheduler
 from tests.faults.operations import begin
 from tests.faults.stripe_engine import DAY
 from tests.faults.world import INDEX, RECORDS, STORE, TOKEN, Gateway, World, customer_of
+from tests.telling import Tell
 
 THREADS = 50
 SECONDS = 60
@@ -70,7 +71,7 @@ def _canceller(tables: Tables, world: World, process: Process) -> Canceller:
 
 
 @pytest.mark.parametrize("when", ["immediately", "period_end"])
-def test_fifty_threads_cancel_one_purchase_once(tables: Tables, when: When) -> None:
+def test_fifty_threads_cancel_one_purchase_once(tables: Tables, when: When, tell: Tell) -> None:
     with begin("active") as built:
         world = built
     world.time = _RealTime()  # type: ignore[assignment]
@@ -115,7 +116,7 @@ def test_fifty_threads_cancel_one_purchase_once(tables: Tables, when: When) -> N
     record = Records(tables.records).get(purchase_key(STORE, "cus_1", "sub_x"))
     assert record is not None
     own = record.purchase.own
-    print(f"\n{THREADS} threads, {when}: {dict(answers)}, {changed.count(True)} changed it")
+    tell(f"{THREADS} threads, {when}: {dict(answers)}, {changed.count(True)} changed it")
     assert changed.count(True) == 1
     assert len(changed) == THREADS
     assert own.intent is not None
