@@ -110,7 +110,7 @@ class Replay:
             window = {"created[gte]": start, "created[lt]": min(start + WINDOW_SECONDS, end)}
             found: list[Raw] = []
             for mode in self.modes:
-                listed = self.stripe.list_all("events", mode, delivery_success="false", **window)
+                listed = self.stripe.list_all("events", mode, delivery_success=False, **window)
                 found += (_of(mode, raw) for raw in listed)
             found.reverse()
             yield from sorted(found, key=lambda raw: raw["created"])

@@ -5,32 +5,50 @@ partitions that a :class:`~shared.tenant.Tenant` built, or one of the few global
 store's work is under way (a request of the API, an event being applied, a purchase being driven),
 it names that store's partitions only. No request scans, and only the sweep reads the ``due`` index.
 
-**Logs.** No line of ours holds a key, a secret, a token or an e-mail address.
+**Permissions.** While a function runs (:meth:`tests.functions.shop.Shop.invoke`), it asks AWS for
+nothing that its role in the template does not allow.
+
+**Outgoing requests.** AWS, Stripe and Telegram are asked nothing that they do not take
+(:mod:`tests.outgoing`), whatever stands in for them.
+
+**Output.** No line of a log and nothing that is printed holds a key, a secret, a token, an e-mail
+address, or the name, reason or search of anybody the test has stored or asked for.
 
 A breach fails the test it happened in. Functions in processes of their own (the end-to-end tests)
-are out of sight here.
+are out of sight here; tests/e2e/conftest.py reads their logs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 import shared.http.app as http_app
+from functions.store_events.apply import StoreEvents
 from functions.stripe_webhook import events
 from shared.drive import Driver
+from shared.integrations.stripe_gateway import StripeGateway
+from shared.integrations.telegram_gateway import TelegramGateway
 from shared.observability import logger
+from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
 from shared.storage.records import DUE_INDEX, REF_INDEX
+from shared.storage.schedules import Schedules
+from shared.storage.secrets import Secrets
 from shared.tenant import Tenant, store_of
+from tests import outgoing, policies
 
 # Partitions that are no store's.
 GLOBAL = re.compile(r"REGISTRY|BOT|CHAT#-\d+|PARKED#([A-Za-z0-9._:@-]+)")
@@ -50,6 +68,12 @@ SECRETS = re.compile(
     r"whsec_|[sr]k_(live|test)_|/bot\d+:|\b\d{3,}:[A-Za-z]\w+|eyJ[\w-]{10,}\.|a key of the tests"
 )
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
+# Fields of what comes in that say who somebody is, or that somebody wrote.
+PERSONAL = frozenset(
+    {"name", "email", "phone", "line1", "receipt_email", "customer_email", "avatar_url", "reason"}
+)
+# Shorter texts are also parts of words.
+SHORTEST = 5
 
 
 class Breach(AssertionError):
@@ -61,10 +85,14 @@ built: set[str] = set()
 
 refs: set[str] = set()
 breaches: list[str] = []
-seen: list[Callable[[str, str, dict[str, Any]], None]] = []
-"""Called with (operation, table, request) for every request; see :func:`recording`."""
+made: dict[str, set[policies.Call]] = defaultdict(set)
+"""What each function has asked AWS for in this test."""
+
+planted: set[str] = set()
+"""What this test has said of people: none of it may be read in any output."""
 
 _store: ContextVar[str | None] = ContextVar("store", default=None)
+_function: ContextVar[str | None] = ContextVar("function", default=None)
 
 
 @contextlib.contextmanager
@@ -78,18 +106,17 @@ def working_for(store_id: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
-    """The requests made meanwhile: (operation, table, request)."""
-    made: list[tuple[str, str, dict[str, Any]]] = []
-
-    def note(operation: str, table: str, request: dict[str, Any]) -> None:
-        made.append((operation, table, request))
-
-    seen.append(note)
+def running(function: str) -> Iterator[None]:
+    """An invocation of a function, which has its role's permissions and no others. What it raises
+    is printed by Lambda."""
+    token = _function.set(function)
     try:
-        yield made
+        yield
+    except Exception as error:
+        _read("".join(traceback.format_exception(error)), "was raised")
+        raise
     finally:
-        seen.remove(note)
+        _function.reset(token)
 
 
 # -- requests --------------------------------------------------------------------------------------
@@ -111,11 +138,64 @@ class _Guarded:
 
         def call(**request: Any) -> Any:
             _check(name, request)
-            for note in list(seen):
-                note(name, self._table.name, request)
+            _ask_aws("dynamodb", name, request)
             return operation(**request)
 
         return call
+
+
+class _Asked:
+    """A client of another service; see the module's text."""
+
+    def __init__(self, client: Any, service: str) -> None:
+        self._guarded = client
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._guarded, name)
+
+        def call(**request: Any) -> Any:
+            _ask_aws(self._service, name, request)
+            return operation(**request)
+
+        return call
+
+
+def _ask_aws(service: str, method: str, request: dict[str, Any]) -> None:
+    problem = outgoing.aws_problem(service, method, request)
+    if problem is not None:
+        _breach(problem)
+    function = _function.get()
+    if function is None:
+        return
+    for call in policies.calls(service, method, request):
+        made[function].add(call)
+        if call not in policies.granted(function):
+            _breach(f"the role of {function} does not allow {call[0]} on {call[1]}")
+
+
+def _asking_stripe(ask: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(ask)
+    def run(
+        self: Any, method: str, path: str, mode: Any, params: Any = None, *args: Any, **more: Any
+    ) -> Any:
+        problem = outgoing.stripe_problem(method, path, params or {})
+        if problem is not None:
+            _breach(problem)
+        return ask(self, method, path, mode, params, *args, **more)
+
+    return run
+
+
+def _asking_telegram(ask: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(ask)
+    def run(self: Any, method: str, params: dict[str, Any], *args: Any, **more: Any) -> Any:
+        problem = outgoing.telegram_problem(method, params)
+        if problem is not None:
+            _breach(problem)
+        return ask(self, method, params, *args, **more)
+
+    return run
 
 
 def _check(operation: str, request: dict[str, Any]) -> None:
@@ -228,6 +308,11 @@ def _resolving(resolve: Callable[..., Any]) -> Callable[..., Any]:
     def run(self: Any, event: dict[str, Any], context: Any) -> Any:
         authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
         store = ((authorizer.get("jwt") or {}).get("claims") or {}).get("store_id")
+        for texts in parse_qs(event.get("rawQueryString") or "", errors="replace").items():
+            if texts[0] == "search":
+                _plant(texts[1])
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            _plant_personal(json.loads(event.get("body") or "null"))
         with working_for(store if isinstance(store, str) else None):
             return resolve(self, event, context)
 
@@ -237,8 +322,35 @@ def _resolving(resolve: Callable[..., Any]) -> Callable[..., Any]:
 def _applying(apply: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(apply)
     def run(event: Any, tenant: Tenant, services: Any) -> Any:
+        if event.object.get("object") != "product":
+            _plant_personal(event.object)
         with working_for(tenant.store_id):
             return apply(event, tenant, services)
+
+    return run
+
+
+def _handling(handle: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(handle)
+    def run(self: Any, raw: Mapping[str, Any]) -> Any:
+        detail = raw.get("detail")
+        store = None
+        if isinstance(detail, Mapping):
+            if raw.get("detail-type") == "CustomerProfileChanged":
+                _plant_personal(detail)
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                store = Tenant(detail["store_id"]).store_id
+        with working_for(store):
+            return handle(self, raw)
+
+    return run
+
+
+def _reindexing(reindex: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(reindex)
+    def run(self: Any, tenant: Tenant, *args: Any, **more: Any) -> Any:
+        with working_for(tenant.store_id):
+            return reindex(self, tenant, *args, **more)
 
     return run
 
@@ -253,19 +365,61 @@ def _driving(drive: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-# -- logs ------------------------------------------------------------------------------------------
+# -- output ----------------------------------------------------------------------------------------
+
+
+def _plant_personal(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name in PERSONAL and isinstance(part, str):
+                _plant([part])
+            else:
+                _plant_personal(part)
+    elif isinstance(value, list):
+        for part in value:
+            _plant_personal(part)
+
+
+def _plant(texts: list[str]) -> None:
+    planted.update(text for text in texts if len(text) >= SHORTEST and not text.isspace())
+
+
+def leaks(text: str) -> Iterator[str]:
+    """What of people and secrets can be read in a text."""
+    for pattern in (SECRETS, EMAIL):
+        for found in pattern.finditer(text):
+            yield found.group()
+    for part in planted:
+        # As it is, and as JSON has it.
+        if part in text or json.dumps(part)[1:-1] in text:
+            yield part
+
+
+def _read(text: str, how: str) -> None:
+    for leak in leaks(text):
+        breaches.append(f"{leak!r} {how}: {text}")
 
 
 def _writing(emit: Callable[[logging.LogRecord], None], handler: logging.Handler) -> Any:
     def run(record: logging.LogRecord) -> None:
-        line = handler.format(record)
-        for pattern in (SECRETS, EMAIL):
-            found = pattern.search(line)
-            if found is not None:
-                breaches.append(f"{found.group()!r} was logged: {line}")
+        _read(handler.format(record), "was logged")
         emit(record)
 
     return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was printed or logged by anybody, libraries among them."""
+    report = yield
+    if report.passed and call.when == "call" and item.get_closest_marker("prints_people") is None:
+        for name, text in report.sections:
+            for leak in leaks(text):
+                report.outcome = "failed"
+                report.longrepr = f"{leak!r} is in the {name.lower()}:\n{text}"
+    return report
 
 
 # -- the plugin ------------------------------------------------------------------------------------
@@ -280,15 +434,32 @@ def _set_client(self: Table, client: Any) -> None:
     self.__dict__["guarded_client"] = _Guarded(inner, self)
 
 
+def _service_client(service: str) -> Any:
+    name = f"guarded_{service}_client"
+
+    def keep(self: Any, client: Any) -> None:
+        self.__dict__[name] = _Asked(client, service)
+
+    return property(lambda self: self.__dict__[name], keep)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    del config
+    config.addinivalue_line(
+        "markers", "prints_people: what it prints is meant for the operator who asked for it"
+    )
     for name in BUILDERS:
         setattr(Tenant, name, _building(getattr(Tenant, name), built))
     Tenant.ref = _building(Tenant.ref, refs)  # type: ignore[method-assign]
     Table.client = property(_client, _set_client)  # type: ignore[assignment]
+    Schedules._client = _service_client("scheduler")
+    Secrets._client = _service_client("secretsmanager")
+    StripeGateway._ask = _asking_stripe(StripeGateway._ask)  # type: ignore[method-assign]
+    TelegramGateway._call = _asking_telegram(TelegramGateway._call)  # type: ignore[method-assign]
     resolver = type(http_app.make_app())
     resolver.resolve = _resolving(resolver.resolve)  # type: ignore[method-assign]
     events.apply = _applying(events.apply)
+    StoreEvents.handle = _handling(StoreEvents.handle)  # type: ignore[method-assign]
+    Customers.reindex = _reindexing(Customers.reindex)  # type: ignore[method-assign]
     Driver.drive = _driving(Driver.drive)  # type: ignore[method-assign]
     Driver.drive_leased = _driving(Driver.drive_leased)  # type: ignore[method-assign]
     handler = logger.registered_handler
@@ -299,6 +470,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_breach() -> Iterator[None]:
     """A breach fails its test, also where the code caught it."""
     breaches.clear()
+    planted.clear()
+    made.clear()
     yield
     found = list(breaches)
     breaches.clear()

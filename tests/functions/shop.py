@@ -21,6 +21,7 @@ from local.stripe_standin import StandinServer, StripeStandin
 from local.telegram_standin.server import TelegramStandin
 from shared import assembly, wiring
 from shared.storage import aws
+from tests import guards
 from tests.dynamo import Tables
 from tests.functions.conftest import Context, FakeSecretsManager
 from tests.functions.http import api_event, json_of
@@ -94,7 +95,8 @@ class Shop:
 
     def invoke(self, function: str, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         module = importlib.import_module(f"functions.{function}.handler")
-        answer: dict[str, Any] = module.lambda_handler(event, context or self.context)
+        with guards.running(function):
+            answer: dict[str, Any] = module.lambda_handler(event, context or self.context)
         return answer
 
     # -- Stripe -----------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ class Shop:
         key: str | None = None,
         store: str = "demo",
     ) -> tuple[int, Any]:
-        text = body if isinstance(body, str) or body is None else json.dumps(body)
+        text = body if isinstance(body, str | bytes | None) else json.dumps(body)
         headers = {"content-type": "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key

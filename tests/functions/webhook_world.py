@@ -63,7 +63,7 @@ class InProcessGateway(StripeGateway):
         headers = {"Authorization": f"Bearer {key}"}
         if "stripe_account" in options:
             headers["Stripe-Account"] = options["stripe_account"]
-        pairs = [(name, str(value)) for name, value in (params or {}).items()]
+        pairs = [(name, _on_the_wire(value)) for name, value in (params or {}).items()]
         answer = handle(self.standin, ApiRequest(method.upper(), path, pairs, headers))
         body: Raw = json.loads(answer.body)
         if answer.status >= 300:
@@ -74,6 +74,10 @@ class InProcessGateway(StripeGateway):
                 )
             )
         return body
+
+
+def _on_the_wire(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class World:

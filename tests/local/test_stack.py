@@ -247,7 +247,6 @@ READS = {"get record", "query records"}
 ACTS = {
     *READS,
     "put record",
-    "delete record",
     "put index",
     "schedule",
     "unschedule",
@@ -257,8 +256,8 @@ ACTS = {
 ALLOWED = {
     "list-customers": {*READS, "by_ref", "query index", "secret CursorSecretArn"},
     "get-customer": {*READS, "secret CursorSecretArn"},
-    "cancel-purchase": ACTS,
-    "stripe-webhook": {*ACTS, "by_ref", "secret StripeWebhookSecretArn"},
+    "cancel-purchase": {*ACTS, "delete record"},
+    "stripe-webhook": {*ACTS, "delete record", "by_ref", "secret StripeWebhookSecretArn"},
     "store-events": {*ACTS, "by_ref"},
     "period-end-revoker": {*ACTS, "due"},
 }

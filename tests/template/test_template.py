@@ -22,7 +22,6 @@ READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 WRITE = (
     *READ,
     "dynamodb:ConditionCheckItem",
-    "dynamodb:DeleteItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
 )
@@ -66,6 +65,9 @@ ACTING: Permissions = {
     **reads("StripeApiSecret", "TelegramSecret"),
 }
 
+# An answer that is no answer, and a guest that has become a customer.
+DELETING: Permissions = {RECORDS: {*WRITE, "dynamodb:DeleteItem"}}
+
 # All that each function may do: resource to actions.
 PERMISSIONS: dict[str, Permissions] = {
     "ListCustomers": {
@@ -80,10 +82,11 @@ PERMISSIONS: dict[str, Permissions] = {
         RECORDS: set(READ),
         **reads("CursorSecret"),
     },
-    "CancelPurchase": {**logs("CancelPurchase"), **ACTING},
+    "CancelPurchase": {**logs("CancelPurchase"), **ACTING, **DELETING},
     "StripeWebhook": {
         **logs("StripeWebhook"),
         **ACTING,
+        **DELETING,
         BY_REF: {"dynamodb:Query"},
         **reads("StripeWebhookSecret"),
     },
