@@ -208,6 +208,24 @@ class Context:
         )
         return self._observe(key, seen, self._fetching(source, normalise, fetch, terminal))
 
+    def mention(
+        self,
+        key: Key,
+        source: str,
+        normalise: Normalise,
+        raw: Raw,
+        *,
+        fetch: Callable[[], Raw],
+    ) -> Outcome:
+        """Store what the event says of an object that its own object only contains.
+
+        Within one second the object's own events say more: they come after what they tell.
+        """
+        seen = Observation(
+            source, normalise(raw), self.event.created_at, self.event.id, previous=None, rank=0
+        )
+        return self._observe(key, seen, self._fetching(source, normalise, fetch, lambda _: False))
+
     def state(self, key: Key, source: str, data: Data, stage: int = 1) -> Outcome:
         """Store something the event says in passing that never changes again."""
         seen = Observation(source, data, self.event.created_at, self.event.id, rank=stage)
@@ -588,11 +606,15 @@ def on_charge(context: Context) -> None:
     # All that may be malformed is looked at before anything is written.
     is_purchase = _is_purchase(context)
     payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
-    for data in (of.charge_of_purchase(raw), payer):
+    refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
+    for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
-    outcomes = [
-        context.observe(charge_key(context.tenant, account, raw), "charge", of.charge, fetch=fetch)
-    ]
+    key = charge_key(context.tenant, account, raw)
+    outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
+    if given_back["amount"]:
+        context.state(key, f"total_{given_back['amount']}", given_back)
+    for refund in refunds:
+        _mention_refund(context, key, refund)
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
     # news; what happens to them later must not hide the one that paid.
     late = raw["status"] == "failed" and context.event.type in ("charge.updated", "charge.refunded")
@@ -602,6 +624,19 @@ def on_charge(context: Context) -> None:
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
     context.settle(account, *outcomes)
+
+
+def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
+    """What :func:`on_refund` stores, of a refund within an old-shaped charge: older endpoints may
+    be told of refunds in no other way."""
+
+    def fetch() -> Raw:
+        return context.retrieve("refunds", raw["id"])
+
+    account = account_of(charge.pk)
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(raw["id"]))
+    context.mention(key, "refund", of.refund, raw, fetch=fetch)
+    context.mention(charge, raw["id"], of.refund_of_charge, raw, fetch=fetch)
 
 
 def on_refund(context: Context) -> None:
@@ -845,7 +880,7 @@ HANDLERS: Mapping[str, Row] = {
     "charge.captured": Row(on_charge, 3, "an authorisation was collected"),
     "charge.expired": Row(on_charge, 3, "or ran out"),
     "charge.updated": Row(on_charge, 4, "its metadata links a Telegram account, or another"),
-    "charge.refunded": Row(on_charge, 4, "an authorisation was released"),
+    "charge.refunded": Row(on_charge, 4, "money goes back, or an authorisation was released"),
 
     "refund.created": Row(on_refund, 0, "money goes back"),
     "refund.updated": Row(on_refund, 1, "it has arrived, or was cancelled"),

@@ -273,6 +273,27 @@ def charge(raw: Mapping[str, Any]) -> Raw:
     }
 
 
+def given_back(raw: Mapping[str, Any]) -> int:
+    """What a charge says was refunded so far of what was collected.
+
+    Of an authorisation that was collected in part, Stripe counts the rest as refunded, too
+    (https://docs.stripe.com/api/charges/capture).
+    """
+    if not raw.get("captured", True):
+        return 0
+    never_collected = 0
+    if raw["status"] == "succeeded" and raw.get("amount_captured"):
+        never_collected = raw["amount"] - raw["amount_captured"]
+    return max(0, (raw.get("amount_refunded") or 0) - never_collected)
+
+
+def refunds_within(raw: Mapping[str, Any]) -> list[Raw]:
+    """The refunds an old-shaped charge lists (new ones don't, and have events of their own)."""
+    if not raw.get("captured", True):
+        return []  # an authorisation that was released: no money came, and none went back
+    return list((raw.get("refunds") or {}).get("data") or ())
+
+
 def refund(raw: Mapping[str, Any]) -> Raw:
     return {
         "id": raw["id"],

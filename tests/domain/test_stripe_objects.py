@@ -267,3 +267,18 @@ def test_somebody_who_says_nothing_is_no_guest() -> None:
         "email": "a@b.c",
         "created_at": START,
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "given_back"),
+    [
+        ({}, 0),
+        ({"amount_refunded": 500}, 500),
+        ({"amount_refunded": 300, "amount_captured": 1200}, 0),
+        ({"amount_refunded": 700, "amount_captured": 1200}, 400),
+        ({"amount_refunded": 1500, "captured": False, "refunded": True}, 0),
+    ],
+)
+def test_what_was_never_collected_is_not_given_back(more: dict[str, Any], given_back: int) -> None:
+    charge = {"amount": 1500, "amount_captured": 1500, "captured": True, "status": "succeeded"}
+    assert of.given_back({**charge, **more}) == given_back

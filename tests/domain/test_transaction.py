@@ -73,6 +73,25 @@ def test_a_charge_tells_how_much_of_it_was_given_back(
     assert row(charge=CHARGE, **refunds).refunded == refunded
 
 
+@pytest.mark.parametrize(
+    ("totals", "refunds", "refunded"),
+    [
+        ([400], {}, "partly"),
+        ([400, 1000], {}, "fully"),
+        ([400], {"re_1": refund(400)}, "partly"),
+        ([400], {"re_1": refund(1000)}, "fully"),
+        ([1000], {"re_1": refund(400)}, "fully"),
+        ([400], {"re_1": refund(400, counted=False)}, "no"),
+        ([400, 1000], {"re_1": refund(400, counted=False)}, "partly"),
+    ],
+)
+def test_a_charge_whose_refunds_nobody_told_of_says_so_itself(
+    totals: list[int], refunds: dict[str, dict[str, Any]], refunded: str
+) -> None:
+    told = {f"total_{amount}": {"amount": amount} for amount in totals}
+    assert row(charge=CHARGE, **refunds, **told).refunded == refunded
+
+
 def test_refunds_of_a_charge_nobody_told_of_are_no_row() -> None:
     assert view({"re_1": Source(refund(5), 1)}) is None
 

@@ -12,7 +12,7 @@ import pytest
 
 from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.guests import Guests
-from local.stripe_standin import StripeAccount, StripeStandin
+from local.stripe_standin import NEWEST, OLDEST, StripeAccount, StripeStandin
 from local.stripe_standin.history import history
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
@@ -318,6 +318,33 @@ def test_refunds_are_rows_of_their_own_and_add_up(
     account.finish_refund(pending["id"], status="failed")
     charge = next(row for row in money(told(standin)) if row.type == "charge")
     assert charge.refunded == "partly"
+
+
+@pytest.mark.parametrize("version", [NEWEST, OLDEST])
+def test_a_charge_alone_tells_that_it_was_refunded(standin: StripeStandin, version: str) -> None:
+    session = standin.live.buy_one_off(amount=1500)
+    standin.live.refund(session["id"], amount=500)
+    told_of = standin.events(types=("charge.succeeded", "charge.refunded"), api_version=version)
+    rows = {row.type: row for row in money(World(standin).receive_all(told_of))}
+    assert rows["charge"].refunded == "partly"
+    if version == OLDEST:  # which lists the refunds; the newest tells of each by itself
+        assert rows["refund"].amount == -500
+        assert rows["refund"].related_transaction_id == rows["charge"].transaction_id
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_refund_within_its_charge_and_by_itself_is_one_row(
+    standin: StripeStandin, backwards: bool
+) -> None:
+    session = standin.live.buy_one_off(amount=1500)
+    pending = standin.live.refund(session["id"], amount=500, status="pending")
+    standin.live.finish_refund(pending["id"], status="failed")
+    events = standin.events(types=HANDLERS, api_version=OLDEST)
+    rows = money(World(standin).receive_all(events[::-1] if backwards else events))
+    assert sorted((row.type, row.status, row.refunded) for row in rows) == [
+        ("charge", "succeeded", "no"),
+        ("refund", "failed", "no"),
+    ]
 
 
 def test_a_refund_before_its_charge_fetches_the_charge(standin: StripeStandin) -> None:
