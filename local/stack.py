@@ -524,7 +524,10 @@ def main() -> int:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # SIGINT too: a shell has it ignored by what it starts in the background.
+        signal.signal(number, stop)
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
     try:
         print(f"Starting on {stack.url}; logs are in {options.data_dir / 'logs'}.", flush=True)
         stack.start()
@@ -541,6 +544,13 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
             signal.signal(number, signal.SIG_IGN)
         stack.stop()
+
+
+def _end_with(parent: int) -> None:
+    """Stop when ``make`` is gone: whoever killed it could not start it again on the same port."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _greeting(stack: Stack, seconds: float) -> str:
