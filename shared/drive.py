@@ -267,13 +267,13 @@ class Driver:
         tenant = store_of(record.key.pk)
         purchase = record.purchase
         try:
-            chats = self.products.chats_ever(tenant, purchase.product_ids, purchase.livemode)
+            chats = self.products.chats_ever(tenant, purchase.products_ever, purchase.livemode)
         except (StripeUnavailable, StripeRefusal) as error:
             return self._postpone(record, owner, "plan", error.reason)
         now = int(self.clock())
 
         def planned(p: Purchase) -> Own:
-            same = p.plan_key == purchase.plan_key and p.product_ids == purchase.product_ids
+            same = p.plan_key == purchase.plan_key and p.products_ever == purchase.products_ever
             return steps.plan(p, chats, now=now) if same else p.own
 
         return self.records.save_own(record, owner, planned)

@@ -110,13 +110,15 @@ class Canceller:
             own = request(record.purchase)
             if own is not None:
                 record = records.save_own(record, owner, lambda p: request(p) or p.own)
+            pending = record.purchase.cancel_pending
             purchase = self.driver.drive_leased(record, owner, deadline=deadline, interactive=True)
         except LeaseLost:
             raise OperationInProgress from None
         finally:
             records.release(key, owner)
         intent = purchase.own.intent
-        if intent is not None and intent.phase == "refused":
+        # What was refused before this request is told in the history, not in its answer.
+        if pending is not None and intent is not None and intent.phase == "refused":
             raise StripeRefused(intent.error)
         return Cancelled(key, purchase, own is not None, steps.outstanding(purchase))
 

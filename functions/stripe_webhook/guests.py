@@ -166,6 +166,7 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         target,
         sources=sources,
         seen=target.seen | record.seen,
+        products=target.products | record.products,
         own=target.own or record.own,
         turns=max(target.turns, record.turns),
         rev=target.rev + 1,

@@ -89,8 +89,10 @@ def _chats(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
     removals = sorted(purchase.own.removals.values(), key=lambda r: r.key)
     if purchase.is_over:
         return [_removal(removal) for removal in removals]
+    # Somebody linked before, who is still being taken out.
+    unfinished = [_removal(r) for r in removals if r.state in ("revoking", "failed")]
     if purchase.access_state != "granted":
-        return []
+        return unfinished
     opened = sorted(
         {chat for product in purchase.product_ids for chat in context.chats.get(product, ())}
     )
@@ -98,8 +100,6 @@ def _chats(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
         {"chat_id": chat, "state": "granted", "detail": None, "next_attempt_at": None}
         for chat in opened
     ]
-    # Somebody linked before, who is still being taken out.
-    unfinished = [_removal(r) for r in removals if r.state in ("revoking", "failed")]
     return granted + unfinished
 
 

@@ -53,6 +53,7 @@ _USER_PRECEDENCE = (
     "session",
 )
 _PRODUCT_PRECEDENCE = ("redemption", "session", "payment_intent", "charge")
+_OF_STRIPE = ("subscription", "session", "payment_intent", "charge")
 _PAID = frozenset({"paid", "no_payment_required"})
 
 
@@ -195,6 +196,7 @@ class Purchase:
     Attributes:
         seen_users: every Telegram user that was ever linked to this purchase.
         turns: how often somebody was let in again who had to leave before.
+        seen_products: every product this subscription ever was of; plans can be switched.
     """
 
     purchase_id: str
@@ -202,6 +204,7 @@ class Purchase:
     own: Own = field(default_factory=Own)
     seen_users: frozenset[str] = frozenset()
     turns: int = 0
+    seen_products: frozenset[str] = frozenset()
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -254,18 +257,21 @@ class Purchase:
         return () if product_id is None else (product_id,)
 
     @cached_property
+    def products_ever(self) -> frozenset[str]:
+        """What its buyer was ever let in for, and has to leave when it is over."""
+        return self.seen_products.union(self.product_ids)
+
+    @cached_property
     def payment_provider(self) -> str | None:
         """``stripe``, ``stripe_test``; ``None`` for an access code, which is not a payment."""
-        if self.kind == "access_code":
+        if self.kind == "access_code" or self._first("livemode", _OF_STRIPE) is None:
             return None
-        for source in ("subscription", "session", "payment_intent", "charge"):
-            if source in self.sources:
-                return "stripe" if self.data(source)["livemode"] else "stripe_test"
-        return None
+        return "stripe" if self.livemode else "stripe_test"
 
     @cached_property
     def livemode(self) -> bool:
-        return self.payment_provider != "stripe_test"
+        """The mode in which Stripe knows it, also where it is not a payment."""
+        return self._first("livemode", _OF_STRIPE) is not False
 
     @cached_property
     def access_code(self) -> str | None:
@@ -436,8 +442,10 @@ class Purchase:
     def plan_key(self) -> str:
         """What the removals depend on: planned anew when this differs from ``own.planned``."""
         users = ",".join(sorted(self.users_to_remove))
+        switched = len(self.products_ever) > len(self.product_ids)
+        products = f"+{len(self.products_ever)}" if switched else ""
         turn = f"#{self.turns}" if self.turns else ""
-        return f"{'over' if self.is_over else 'live'}:{users}{turn}" if users else ""
+        return f"{'over' if self.is_over else 'live'}:{users}{products}{turn}" if users else ""
 
     @cached_property
     def plan_is_stale(self) -> bool:

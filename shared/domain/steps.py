@@ -108,7 +108,8 @@ def outstanding(purchase: Purchase) -> bool:
     """Whether what was asked for is not yet done, or scheduled and recorded."""
     return (
         purchase.cancel_pending is not None
-        or purchase.access_state == "revoking"
+        or purchase.plan_is_stale
+        or bool(purchase.open_removals)
         or (purchase.ends_at is not None and purchase.own.schedule_at != purchase.ends_at)
     )
 

@@ -11,6 +11,7 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``k_<source>``            its facts: while these are the same, nothing follows from an event
 ``x_<source>``            1 while it was fetched or is terminal: events need a closer look
 ``seen``                  every Telegram user of a purchase, every chat of a product, ever
+``products``              every product of a subscription, ever
 ``own``                   our own part, JSON, written by the holder of the lease only
 ``rev``                   counts the writes; a write of the whole item is conditional on it
 ``lease_owner/_until``    who may write ``own`` and act on it
@@ -130,13 +131,14 @@ class Record:
     lease_until: int = 0
     written_at: int = 0
     turns: int = 0
+    products: frozenset[str] = frozenset()
 
     @property
     def purchase(self) -> Purchase:
         """The record as a purchase; only for ``PURCHASE`` keys."""
         purchase_id = self.key.sk.split("#", 1)[1]
         own = Own.from_json(self.own)
-        return Purchase(purchase_id, self.sources, own, self.seen, self.turns)
+        return Purchase(purchase_id, self.sources, own, self.seen, self.turns, self.products)
 
     @property
     def is_frozen(self) -> bool:
@@ -236,7 +238,13 @@ class Records:
             return self._observe_without_reading(key, seen, ids)
         except ConditionFailed as refused:
             item = refused.item
-        return self._merge(key, item, lambda before: self._observed(before, key, seen, fetch), ids)
+        return self._merge(
+            key,
+            item,
+            lambda before: self._observed(before, key, seen, fetch),
+            ids,
+            _products_in(seen.data),
+        )
 
     def refresh(
         self,
@@ -260,7 +268,8 @@ class Records:
                 latest = again()
             return before if latest is None else _with_fetched(before, key, latest)
 
-        return self._merge(key, self.table.get(key.pk, key.sk), change, ids)
+        item = self.table.get(key.pk, key.sk)
+        return self._merge(key, item, change, ids, _products_in(fetched.data))
 
     def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
         source = merge.applied(None, seen)
@@ -268,7 +277,10 @@ class Records:
         if rule is not None and (seen.rank == 0 or seen.terminal):
             if seen.terminal:
                 raise ConditionFailed(self.table.get(key.pk, key.sk))
-            after = Record(key, {seen.source: source}, ids, reindex_at=self._now())
+            products = _products_in(seen.data)
+            after = Record(
+                key, {seen.source: source}, ids, products=products, reindex_at=self._now()
+            )
             stored = self._put(None, after)
             return Outcome(stored=True, facts_changed=True, record=stored)
         names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "r", "m", "x")}
@@ -332,13 +344,20 @@ class Records:
         item: Item | None,
         change: Callable[[Record | None], Record | None],
         ids: frozenset[str],
+        products: frozenset[str],
     ) -> Outcome:
-        """Read-decide-write until nobody else wrote in between."""
+        """Read-decide-write until nobody else wrote in between.
+
+        What is named is noted even where what is said of it is dropped for being old: somebody
+        was let in by it.
+        """
         for attempt in range(MAX_CONFLICTS):
             before = None if item is None else from_item(item)
             after = change(before)
             if after is not None and ids - after.seen and not after.is_frozen:
                 after = replace(after, seen=after.seen | ids)
+            if after is not None and products - after.products:
+                after = replace(after, products=after.products | products)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
             changed = after.key.kind in _FACTS and _facts(before) != _facts(after)
@@ -535,12 +554,17 @@ def _facts(record: Record | None) -> Any:
         return None
     if record.key.kind == "PURCHASE":
         # Of the whole: a charge tells of a purchase what its session will tell again.
-        return (purchase.facts(record.purchase), record.seen)
+        return (purchase.facts(record.purchase), record.seen, record.products)
     rule = _FACTS.get(record.key.kind)
     if rule is None:
         return ()
     facts = {name: rule(name, source.data) for name, source in record.sources.items()}
     return (facts, record.seen)
+
+
+def _products_in(data: Mapping[str, Any]) -> frozenset[str]:
+    """The products of a subscription; nothing else is ever switched to another."""
+    return frozenset(data.get("products") or ())
 
 
 def dumps(value: Any) -> str:
@@ -575,6 +599,7 @@ def to_item(record: Record) -> Item:
         "lease_until": record.lease_until if record.lease_owner else None,
         "written_at": record.written_at,
         "turns": record.turns or None,
+        "products": record.products,
     }
     for name, source in record.sources.items():
         item[f"s_{name}"] = dumps(source.data)
@@ -620,4 +645,5 @@ def from_item(item: Item) -> Record:
         lease_until=item.get("lease_until", 0),
         written_at=item.get("written_at", 0),
         turns=item.get("turns", 0),
+        products=item.get("products", frozenset()),
     )

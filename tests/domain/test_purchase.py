@@ -7,6 +7,7 @@ import pytest
 
 from shared.domain import steps
 from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
+from shared.domain.presentation import Context, purchase_json
 from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, source_facts
 from tests.builders import (
     DAY,
@@ -200,6 +201,32 @@ def test_an_expired_access_code_ends_by_itself() -> None:
     assert step == steps.DeclareEnd(End(NOW, "expired"))
     ended = with_own(purchase, steps.declare_end(purchase, step.end, now=NOW))
     assert (ended.status, ended.end_reason) == ("expired", "expired")
+
+
+def test_an_access_code_redeemed_in_a_test_checkout_is_looked_up_there() -> None:
+    assert an_access_code(livemode=False).livemode is False
+    assert an_access_code(livemode=False).payment_provider is None
+    assert an_access_code().livemode is True
+
+
+def test_a_removal_of_whoever_was_unlinked_is_shown_until_it_is_done() -> None:
+    failed = Removal("-1001", "700001", state="failed", detail="No rights.", next_attempt_at=None)
+    unlinked = replace(
+        a_subscription(telegram_user_id=None, own=Own(removals={failed.key: failed})),
+        seen_users=frozenset({"700001"}),
+    )
+    access = purchase_json(unlinked, Context())["access"]
+    assert access["state"] == "not_linked"
+    assert [chat["state"] for chat in access["chats"]] == ["failed"]
+
+
+def test_products_that_were_switched_are_planned_for_too() -> None:
+    one = replace(a_subscription(status="canceled"), seen_products=frozenset({"prod_1"}))
+    planned = with_own(one, steps.plan(one, ["-1001"], now=NOW))
+    assert not planned.plan_is_stale
+    late = replace(planned, seen_products=frozenset({"prod_0", "prod_1"}))
+    assert late.plan_is_stale
+    assert late.products_ever == {"prod_0", "prod_1"}
 
 
 def test_a_one_off_ends_when_the_owner_says_so() -> None:

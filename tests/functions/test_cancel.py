@@ -407,6 +407,32 @@ def test_a_disconnected_account_is_refused_and_nothing_is_said_to_be_done(
     assert shop.cancel()[0] == 200
 
 
+def test_a_refusal_of_long_ago_is_not_the_answer_to_a_retried_removal(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.disconnect()
+    assert shop.cancel()[0] == 502
+    shop.stripe.reconnect()
+    shop.telegram.bot_api.set_bot(CHAT, status="member")
+    shop.stripe.live.portal_cancel(subscription, immediately=True)
+    shop.deliver()
+    shop.telegram.bot_api.set_bot(CHAT, status="administrator", can_restrict_members=True)
+    status, answer = shop.post(shop.path_of(shop.purchase(), "revocation"))
+    assert (status, answer["purchase"]["access"]["state"]) == (200, "revoked")
+
+
+def test_a_refusal_of_long_ago_is_not_the_answer_to_what_is_scheduled_already(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.disconnect()
+    assert shop.cancel("period_end")[0] == 502
+    shop.stripe.reconnect()
+    shop.stripe.live.portal_cancel(subscription)
+    shop.deliver()
+    status, answer = shop.cancel("period_end")
+    assert (status, answer["changed"]) == (200, False)
+
+
 def test_the_history_tells_every_request_and_what_became_of_it(
     shop: Shop, subscription: str
 ) -> None:
@@ -511,6 +537,47 @@ def test_a_switched_account_takes_the_former_one_out(shop: Shop, subscription: s
     shop.sweep()
     assert shop.kicks() == [(CHAT, USER)]
     assert statuses(shop) == ("active", "granted")
+
+
+def test_a_former_account_that_is_still_in_the_chat_is_outstanding_and_shown(
+    shop: Shop, subscription: str
+) -> None:
+    shop.telegram.bot_api.set_bot(CHAT, status="member")
+    shop.stripe.live.link_telegram(subscription, USER + 1)
+    shop.deliver()
+    shop.telegram.fail("server_error", times=1)
+    status, answer = shop.post(shop.path_of(shop.purchase(), "revocation"))
+    access = answer["purchase"]["access"]
+    assert (status, access["state"]) == (202, "granted")
+    assert [chat["state"] for chat in access["chats"]] == ["granted", "revoking"]
+
+
+def test_one_chat_that_failed_does_not_hide_that_another_is_outstanding(shop: Shop) -> None:
+    chats = f"{CHAT},{OTHER_CHAT}"
+    both = str(shop.stripe.live.create_product(name="Both", telegram_chat_ids=chats)["id"])
+    shop.stripe.live.subscribe(product=both, telegram_user_id=USER)
+    shop.deliver()
+    shop.telegram.bot_api.join(CHAT, USER)
+    shop.telegram.bot_api.set_bot(CHAT, status="member")
+    shop.telegram.fail("server_error", chat_id=OTHER_CHAT)
+    status, answer = shop.cancel()
+    assert {chat["state"] for chat in answer["purchase"]["access"]["chats"]} == {
+        "failed",
+        "revoking",
+    }
+    assert status == 202
+
+
+def test_whoever_switched_to_another_product_leaves_the_chats_of_both(
+    shop: Shop, subscription: str
+) -> None:
+    other = shop.stripe.live.create_product(name="Pro", telegram_chat_ids=str(OTHER_CHAT))["id"]
+    shop.stripe.live.change_plan(subscription, product=other)
+    shop.deliver()
+    shop.telegram.bot_api.join(OTHER_CHAT, USER)
+    status, answer = shop.cancel()
+    assert (status, answer["purchase"]["access"]["state"]) == (200, "revoked")
+    assert sorted(shop.kicks()) == sorted([(CHAT, USER), (OTHER_CHAT, USER)])
 
 
 # -- together -------------------------------------------------------------------------------------
