@@ -14,6 +14,7 @@ from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.cancel_purchase.replay import Answer, once
 from functions.cancel_purchase.requests import cancel_request, idempotency_key, no_body
 from shared.assembly import driver
+from shared.domain.errors import InvalidRequest
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
 from shared.observability import flush_metrics, logger, metrics
 from shared.reader import Reader
@@ -40,7 +41,7 @@ def reader() -> Reader:
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/cancel")
 def cancel(customer_id: str, purchase_id: str) -> Response[str]:
     event, tenant = _request()
-    request = cancel_request(app.current_event.decoded_body)
+    request = cancel_request(_body())
     actor = str(event["requestContext"]["authorizer"]["jwt"]["claims"].get("sub", "owner"))
 
     def change() -> Cancelled:
@@ -54,14 +55,14 @@ def cancel(customer_id: str, purchase_id: str) -> Response[str]:
             deadline=time.monotonic() + BUDGET_SECONDS,
         )
 
-    said = ["cancel", customer_id, purchase_id, request.model_dump()]
+    said = ["cancel", customer_id, purchase_id, request.when, request.reason]
     return _answer(event, tenant, said, change)
 
 
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/revocation")
 def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
     event, tenant = _request()
-    no_body(app.current_event.decoded_body)
+    no_body(_body())
 
     def change() -> Cancelled:
         deadline = time.monotonic() + BUDGET_SECONDS
@@ -74,6 +75,13 @@ def _request() -> tuple[dict[str, Any], Tenant]:
     event = app.current_event.raw_event
     query_params(event, frozenset())
     return event, tenant_of(event, settings().store_claim)
+
+
+def _body() -> str:
+    try:
+        return app.current_event.decoded_body or ""
+    except ValueError:
+        raise InvalidRequest("body must be UTF-8") from None
 
 
 def _answer(

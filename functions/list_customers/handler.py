@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-import shared.http
 from functions.list_customers import list as listing
-from shared.http.app import json_response, make_app, query_params, respond, tenant_of
+from shared.http.app import OPENAPI, json_response, make_app, query_params, respond, tenant_of
 from shared.observability import logger
 from shared.tenant import Tenant
 from shared.wiring import cursor_key, customer_index, records, settings
@@ -20,7 +18,7 @@ app = make_app()
 
 @cache
 def _openapi() -> str:
-    return (Path(shared.http.__path__[0]) / "openapi.json").read_text(encoding="utf-8")
+    return OPENAPI.read_text(encoding="utf-8")
 
 
 def _request(allowed: frozenset[str]) -> tuple[Tenant, dict[str, list[str]]]:

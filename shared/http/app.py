@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,6 +29,9 @@ from shared.observability import log_failure, logger
 from shared.tenant import Tenant
 
 Event = Mapping[str, Any]
+
+OPENAPI = Path(__file__).with_name("openapi.json")
+"""The API's description, as it is served; bodies are checked against its schemas."""
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from functions.cancel_purchase import handler as cancel_handler
+from shared.integrations.stripe_gateway import StripeGateway
 from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
 
 PHRASE = "CANCEL PURCHASE"
@@ -256,18 +260,33 @@ def test_the_phrase_is_compared_letter_for_letter(
     assert statuses(shop) == ("active", "granted")
 
 
+CONFIRMED = {"when": "immediately", "confirmation": PHRASE}
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ("{", "body"),
-        ("[]", "body"),
         (None, "body"),
+        ("", "body"),
+        ("{", "body"),
+        ("null", "body"),
+        ([], "body"),
+        ("[" * 100_000, "body"),
+        ("9" * 5000, "body"),
+        (b'{"when": "\xff"}', "body"),
         ({"confirmation": PHRASE}, "when"),
         ({"when": "later", "confirmation": PHRASE}, "when"),
+        ({"when": None, "confirmation": PHRASE}, "when"),
+        ({"when": ["immediately"], "confirmation": PHRASE}, "when"),
+        ('{"when": NaN, "confirmation": "CANCEL PURCHASE"}', "when"),
+        ('{"when": "immediately", "when": 1e999, "confirmation": "CANCEL PURCHASE"}', "when"),
         ({"when": "immediately"}, "confirmation"),
-        ({"when": "immediately", "confirmation": PHRASE, "refund": True}, "refund"),
-        ({"when": "immediately", "confirmation": PHRASE, "reason": "x" * 501}, "reason"),
-        ({"when": "immediately", "confirmation": PHRASE, "reason": 5}, "reason"),
+        ({"when": "immediately", "confirmation": True}, "confirmation"),
+        ({**CONFIRMED, "refund": True}, "refund"),
+        ({**CONFIRMED, "Reason": "x"}, "Reason"),
+        ({**CONFIRMED, "reason": "x" * 501}, "reason"),
+        ({**CONFIRMED, "reason": 5}, "reason"),
+        ({**CONFIRMED, "reason": "\ud800"}, "body"),
     ],
 )
 def test_a_bad_body_is_refused_and_its_field_named(
@@ -276,7 +295,40 @@ def test_a_bad_body_is_refused_and_its_field_named(
     path = shop.path_of(shop.purchase(), "cancel")
     status, problem = shop.post(path, body)
     assert (status, problem["code"]) == (422, "invalid_request")
-    assert problem["detail"].startswith(f"{named}:")
+    assert re.search(rf"\b{named}\b", problem["detail"])
+    assert statuses(shop) == ("active", "granted")
+
+
+def test_an_unknown_field_is_named_however_long_its_name_is(shop: Shop, subscription: str) -> None:
+    path = shop.path_of(shop.purchase(), "cancel")
+    status, problem = shop.post(path, {**CONFIRMED, "x" * 100_000: 1})
+    assert (status, problem["code"]) == (422, "invalid_request")
+    assert "xxx" in problem["detail"]
+    assert len(problem["detail"]) <= 200
+
+
+@pytest.mark.parametrize("reason", ["x" * 500, "\U0001f680" * 500, "", None])
+def test_a_reason_has_up_to_500_characters(shop: Shop, subscription: str, reason: Any) -> None:
+    path = shop.path_of(shop.purchase(), "cancel")
+    status, answer = shop.post(path, {**CONFIRMED, "reason": reason})
+    assert (status, answer["changed"]) == (200, True)
+
+
+@pytest.mark.parametrize("body", [None, "", "  ", "{}", b"{}"])
+def test_a_revocation_says_nothing(shop: Shop, subscription: str, body: Any) -> None:
+    status, answer = shop.post(shop.path_of(shop.purchase(), "revocation"), body)
+    assert (status, answer["changed"]) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"), [("{", "body"), ("[]", "body"), ({"when": "now"}, "when"), (b"\xff", "body")]
+)
+def test_a_revocation_that_says_something_is_refused(
+    shop: Shop, subscription: str, body: Any, named: str
+) -> None:
+    status, problem = shop.post(shop.path_of(shop.purchase(), "revocation"), body)
+    assert (status, problem["code"]) == (422, "invalid_request")
+    assert named in problem["detail"]
 
 
 def test_foreign_and_unknown_ids_are_answered_alike(shop: Shop, subscription: str) -> None:
@@ -609,3 +661,48 @@ def test_nothing_personal_or_secret_is_logged(
     assert subscription in text
     for secret in ("canary-reason", "jane@example.com", "Jane Doe", "123:local", "sk_live_local"):
         assert secret not in text
+
+
+# -- time ---------------------------------------------------------------------------------------
+
+
+def test_stripe_is_not_asked_for_a_product_once_the_time_is_up(
+    shop: Shop, product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stripe.live.buy_one_off(product=product, telegram_user_id=USER)
+    shop.deliver()
+    shop.tables.records.delete("demo#PRODUCTS", f"PRODUCT#{product}")
+    shop.stripe.clear_requests()
+    monkeypatch.setattr(cancel_handler, "BUDGET_SECONDS", 3.0)
+    status, answer = shop.cancel()
+    assert (status, answer["purchase"]["access"]["state"]) == (202, "revoking")
+    assert shop.asked_stripe() == []
+
+
+def test_stripe_is_asked_under_a_lease_that_outlives_its_answer(
+    shop: Shop, subscription: str, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stripe.fail(path="/v1/subscriptions/.*", after_effect=False, drop=True)
+    assert shop.cancel()[0] == 202
+    clock.later(10)
+    look, cancel = StripeGateway.retrieve_subscription, StripeGateway.cancel_subscription
+    left: list[float] = []
+
+    def slowly(self: StripeGateway, ref: Any) -> Any:
+        clock.later(23)
+        return look(self, ref)
+
+    def watched(self: StripeGateway, ref: Any, **more: Any) -> Any:
+        (until,) = (
+            int(item["lease_until"]["N"])
+            for item in shop.tables.dump(shop.tables.records)
+            if item["sk"]["S"] == f"PURCHASE#{subscription}"
+        )
+        left.append(until - time.time())
+        return cancel(self, ref, **more)
+
+    monkeypatch.setattr(StripeGateway, "retrieve_subscription", slowly)
+    monkeypatch.setattr(StripeGateway, "cancel_subscription", watched)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+    assert left[0] > 23
