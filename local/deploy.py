@@ -117,7 +117,8 @@ def deploy(
 def _packaged(aws: Aws, root: Path) -> dict[str, Any]:
     """The template with the code in the local S3, as ``aws cloudformation package`` leaves it.
 
-    The layer is left out: it holds ARM packages, and the functions run on this environment's.
+    The layer is left out: it holds ARM packages, and the functions run on this environment's. What
+    they send to AWS is checked first: the local one takes more than the real one does.
     """
     template: dict[str, Any] = yaml_parse((root / "template.yaml").read_text())
     s3 = aws.client("s3")
@@ -126,6 +127,7 @@ def _packaged(aws: Aws, root: Path) -> dict[str, Any]:
     defaults = template["Globals"]["Function"]
     defaults["CodeUri"] = {"Bucket": _BUCKET, "Key": "functions.zip"}
     del defaults["Layers"]
+    defaults["Environment"]["Variables"]["VALIDATE_REQUESTS"] = "true"
     template["Resources"] = {
         name: resource
         for name, resource in template["Resources"].items()

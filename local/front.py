@@ -71,7 +71,7 @@ def application(data_dir: Path, issuer: Issuer, console: Path = _CONSOLE) -> web
     app[_RUNNING] = Running(data_dir)
     app.cleanup_ctx.append(_open_session)
     app.router.add_routes(Login(issuer).routes())
-    app.router.add_route("*", "/v1/{rest:.*}", _to_api)
+    app.router.add_route("*", r"/v1/{rest:[\s\S]*}", _to_api)
 
     async def configuration(_: web.Request) -> web.Response:
         """What the console has to know; in a deployment a file beside it."""

@@ -58,6 +58,11 @@ class Settings:
         return self._required("REVOKER_ARN")
 
     @property
+    def validates_requests(self) -> bool:
+        """Whether requests to AWS are checked against its models first: where the code is tried."""
+        return bool(self._environ.get("VALIDATE_REQUESTS"))
+
+    @property
     def stripe_api_base(self) -> str:
         return self._environ.get("STRIPE_API_BASE") or "https://api.stripe.com"
 

@@ -15,7 +15,7 @@ nothing that its role in the template does not allow.
 address, or the name, reason or search of anybody the test has stored or asked for.
 
 A breach fails the test it happened in. Functions in processes of their own (the end-to-end tests)
-are out of sight here; tests/e2e/conftest.py reads their logs.
+are out of sight here; tests/stacks.py reads their logs.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def _mismatch(value: Any, kind: Any) -> str | None:
                 return f"{name} is no parameter"
             if (wrong := _mismatch(part, fields[name])) is not None:
                 return f"{name}: {wrong}"
-        missing: set[str] = getattr(kind, "__required_keys__", frozenset()) - value.keys()
+        missing = frozenset[str](getattr(kind, "__required_keys__", ())) - value.keys()
         return f"{sorted(missing)} are missing" if missing else None
     if kind is type(None):
         return None if value is None else f"{value!r} is not null"

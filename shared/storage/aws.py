@@ -8,17 +8,21 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-# Shorter than any function's timeout, so that a hanging call ends as an error we can tell.
-_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    tcp_keepalive=True,
-    # A fifth of a call's CPU: botocore checks every value against its model, which DynamoDB does
-    # too, and builds its User-Agent anew for each request.
-    parameter_validation=False,
-    user_agent="customers",
-)
+from shared.settings import Settings
+
+
+def _config() -> Config:
+    return Config(
+        # Shorter than any function's timeout, so that a hanging call ends as an error we can tell.
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        tcp_keepalive=True,
+        # A fifth of a call's CPU: botocore checks every value against its model, which DynamoDB
+        # does too, and builds its User-Agent anew for each request.
+        parameter_validation=Settings().validates_requests,
+        user_agent="customers",
+    )
 
 
 @cache
@@ -32,4 +36,4 @@ def client(service: str) -> Any:
 
     botocore's own client: boto3 around it adds a tenth to a cold start and nothing we use.
     """
-    return _session().create_client(service, config=_CONFIG)
+    return _session().create_client(service, config=_config())

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from local.stack import Options, Stack
-from tests.e2e.conftest import StartStack
 from tests.e2e.test_store import DAY, Store, subscribe, until
+from tests.stacks import StartStack
 
 # Long enough for five restarts and one whole start, before the period ends.
 LATER = 120
