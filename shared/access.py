@@ -10,7 +10,7 @@ One step, :meth:`AccessRemover.remove`, in order:
 2. the chat as it is now: moved, or another store's;
 3. another live purchase that opens this chat: kept;
 4. one of the two slots of the bot, then the lock of the Telegram user;
-5. the purchase's own invite link, then what the user is in the chat;
+5. the invite links by which the user could come back, then what the user is in the chat;
 6. a turn in the chat, the purchases once more, and the removal.
 
 Any of it may be repeated after a crash at any point and ends in the same state: looking is free
@@ -46,6 +46,9 @@ CALL_SECONDS = 30.0
 INTERACTIVE_CALL_SECONDS = 4.0
 # All of one step: the lease of a purchase is good for this long when the step begins.
 STEP_SECONDS = 35.0
+# How much longer than its deadline a step may last that nobody waits for: a webhook is stopped by
+# its function's timeout (30 s), which would leave slot, lock and lease to end by themselves.
+OVERTIME_SECONDS = 12.0
 # With less than this left no call, and no removal, is begun: its answer would not be heard.
 LEAST_CALL_SECONDS = 0.5
 LEAST_REMOVAL_SECONDS = 2.0
@@ -121,7 +124,8 @@ class _Step:
         locked_until: how long the user's lock is ours, seconds since the epoch.
         unlock_at: until when no purchase may begin to admit the user, where that is after the
             step: a removal whose answer was not heard may still take effect.
-        link_refusal: why the invite link still works, a sentence.
+        link_refusal: why an invite link still works, a sentence.
+        ended: purchases of the user that are over, as last looked at.
     """
 
     tenant: Tenant
@@ -135,6 +139,7 @@ class _Step:
     locked_until: float = 0.0
     unlock_at: float = 0.0
     link_refusal: str | None = None
+    ended: tuple[Purchase, ...] = ()
 
     @property
     def user_id(self) -> str:
@@ -189,7 +194,8 @@ class AccessRemover:
             purchase: whose end asked for this; only its invite link is taken from it.
             key: the purchase's; it says which store this is.
             deadline: on the ``monotonic`` clock. With a person waiting, the step is over by
-                then; without, it is over :data:`STEP_SECONDS` after it began.
+                then; without, it is over :data:`STEP_SECONDS` after it began, and at the latest
+                :data:`OVERTIME_SECONDS` after the deadline.
             interactive: a person waits: go before the queue, and don't wait long.
 
         Returns:
@@ -209,7 +215,9 @@ class AccessRemover:
             removal=removal,
             chat_id=removal.chat_id,
             interactive=interactive,
-            until=deadline if interactive else self.monotonic() + STEP_SECONDS,
+            until=deadline
+            if interactive
+            else min(self.monotonic() + STEP_SECONDS, deadline + OVERTIME_SECONDS),
             patience=INTERACTIVE_PATIENCE_SECONDS if interactive else PATIENCE_SECONDS,
             owner=uuid.uuid4().hex,
         )
@@ -262,7 +270,7 @@ class AccessRemover:
         raise self._try_again(step, "The chat moves from one id to the next.")
 
     def _remove(self, step: _Step) -> Removal:
-        self._revoke_link(step)
+        self._revoke_links(step)
         self._lock(step)
         out = self._look(step)
         if out is not None:
@@ -289,28 +297,41 @@ class AccessRemover:
             return self._out_if_bot_may_see(step)
         return self._refused(step, rules.UNBAN, kind, answer)
 
-    def _revoke_link(self, step: _Step) -> None:
-        """Make the invite link of a purchase that is over useless: it would let its buyer in.
+    def _revoke_links(self, step: _Step) -> None:
+        """Make the invite links useless that would let the buyer in again.
 
-        A purchase that lives on with another user keeps its link: it is that user's now. A
-        refusal doesn't keep the buyer from being removed.
+        A refusal doesn't keep the buyer from being removed.
         """
-        purchase, removal = step.purchase, step.removal
-        link = purchase.invite_link(removal.chat_id) or purchase.invite_link(step.chat_id)
         step.link_refusal = None
-        if link is None or removal.link_revoked or not purchase.is_over:
+        links = self._links(step)
+        if not links or step.removal.link_revoked:
             return
-        kind, answer = self._ask(
-            step,
-            rules.REVOKE_LINK,
-            lambda timeout: self.gateway.revoke_chat_invite_link(
-                step.chat_id, link, timeout=timeout
-            ),
-        )
-        if kind in (Class.OK, Class.LINK_GONE):
-            step.removal = replace(removal, link_revoked=True)
-        else:
-            step.link_refusal = rules.sentence_for(rules.REVOKE_LINK, answer, self._name(step))
+        for link in links:
+
+            def revoke(timeout: float, link: str = link) -> Answer:
+                return self.gateway.revoke_chat_invite_link(step.chat_id, link, timeout=timeout)
+
+            kind, answer = self._ask(step, rules.REVOKE_LINK, revoke)
+            if kind not in (Class.OK, Class.LINK_GONE):
+                step.link_refusal = rules.sentence_for(rules.REVOKE_LINK, answer, self._name(step))
+                return
+        step.removal = replace(step.removal, link_revoked=True)
+
+    def _links(self, step: _Step) -> list[str]:
+        """The links of the purchase, and of those that ended before it when its buyer was kept.
+
+        A purchase that lives on with another user keeps its link: it is that user's now.
+        """
+        chats = (step.removal.chat_id, step.chat_id)
+        over = [step.purchase] if step.purchase.is_over else []
+        over += [
+            purchase
+            for purchase in step.ended
+            for chat_id in chats
+            if purchase.has_kept(chat_id, step.user_id)
+        ]
+        links = (purchase.invite_link(chat_id) for purchase in over for chat_id in chats)
+        return list(dict.fromkeys(link for link in links if link is not None))
 
     def _look(self, step: _Step) -> Removal | None:
         """The removal's end where there is nobody to remove; ``None``: the user is there."""
@@ -367,9 +388,11 @@ class AccessRemover:
 
     def _kept(self, step: _Step) -> Removal | None:
         """The removal's end where a live purchase of this user opens this chat."""
+        purchases = self.users.purchases(step.tenant, step.user_id)
+        step.ended = tuple(purchase for purchase in purchases if purchase.is_over)
         live = [
             purchase
-            for purchase in self.users.purchases(step.tenant, step.user_id)
+            for purchase in purchases
             if purchase.is_live and purchase.telegram_user_id == step.user_id
         ]
         keys = {

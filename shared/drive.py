@@ -95,15 +95,23 @@ class Driver:
             step = steps.next_step(record.purchase, now)
             if step is None or not self._has_time_for(step, deadline):
                 break
-            if record.lease_until - now < LONGEST_CALL_SECONDS:
-                record = self.records.save_own(record, owner, lambda p: p.own)
+            record = self._renewed(record, owner)
             record = self._do(step, record, owner, deadline, interactive)
         return record.purchase
 
     def _has_time_for(self, step: steps.Step, deadline: float) -> bool:
-        asks_stripe = isinstance(step, steps.AskStripe | steps.LookAgain)
-        needed = self.stripe.longest_seconds if asks_stripe else 0.0
-        return self.monotonic() + needed < deadline
+        if isinstance(step, steps.AskStripe | steps.LookAgain):
+            return self._has_time_for_stripe(deadline)
+        return self.monotonic() < deadline
+
+    def _has_time_for_stripe(self, deadline: float) -> bool:
+        return self.monotonic() + self.stripe.longest_seconds < deadline
+
+    def _renewed(self, record: Record, owner: str) -> Record:
+        """The record with a lease that outlives the next call."""
+        if record.lease_until - int(self.clock()) >= LONGEST_CALL_SECONDS:
+            return record
+        return self.records.save_own(record, owner, lambda p: p.own)
 
     def _do(
         self, step: steps.Step, record: Record, owner: str, deadline: float, interactive: bool
@@ -117,13 +125,13 @@ class Driver:
             case steps.AskStripe(intent):
                 return self._ask_stripe(intent, record, owner, deadline)
             case steps.LookAgain():
-                return self._look_again(record, owner)
+                return self._look_again(record, owner, deadline)
             case steps.CloseIntent(phase):
                 return save(lambda p: steps.close_intent(p, phase, now=now))
             case steps.DeclareEnd(end):
                 return save(lambda p: steps.declare_end(p, end, now=now))
             case steps.PlanRemovals():
-                return self._plan_removals(record, owner)
+                return self._plan_removals(record, owner, deadline)
             case steps.Remove(removal):
                 outcome = self.remover.remove(
                     record.purchase,
@@ -158,33 +166,35 @@ class Driver:
         try:
             ref = self._ref(record)
             if attempt > 1:
-                record = self._refresh(record, ref)
+                record = self._refresh(record, ref, deadline)
                 step = steps.next_step(record.purchase, int(self.clock()))
                 if not isinstance(step, steps.AskStripe):
                     return record
-                if not self._has_time_for(step, deadline):
-                    return self._postpone(record, owner, "stripe", "there was no time left")
+                self._leave_time(deadline)
+                record = self._renewed(record, owner)
             asked_at = int(self.clock())
             if intent.mode == "immediately":
                 raw = self.stripe.cancel_subscription(ref, idempotency_key=key)
             else:
-                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=deadline)
-            record = self._store(record, ref, raw, asked_at)
+                # Several calls, if need be: none of them after the lease.
+                until = min(deadline, self.monotonic() + record.lease_until - asked_at)
+                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=until)
+            record = self._store(record, ref, raw, asked_at, deadline)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
         except StripeMissing:
-            return self._after_missing(record, owner)
+            return self._after_missing(record, owner, deadline)
         except StripeRefusal as error:
             return self._refuse(record, owner, error.reason)
         return record
 
-    def _after_missing(self, record: Record, owner: str) -> Record:
+    def _after_missing(self, record: Record, owner: str, deadline: float) -> Record:
         """Stripe knows no such subscription: cancelled already, or of another mode or account.
 
         A DELETE has no idempotency key, so one whose answer was lost comes back as 404.
         """
         try:
-            record = self._refresh(record, self._ref(record))
+            record = self._refresh(record, self._ref(record), deadline)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
         except (StripeMissing, StripeRefusal):
@@ -193,11 +203,11 @@ class Driver:
             return record
         return self._postpone(record, owner, "stripe", "Stripe does not find what it shows")
 
-    def _look_again(self, record: Record, owner: str) -> Record:
+    def _look_again(self, record: Record, owner: str, deadline: float) -> Record:
         """The scheduled end has come. Stripe has the last word on whether it still stands."""
         ends_at = record.purchase.ends_at
         try:
-            record = self._refresh(record, self._ref(record))
+            record = self._refresh(record, self._ref(record), deadline)
         except StripeMissing:
             pass
         except (StripeUnavailable, StripeRefusal) as error:
@@ -216,12 +226,23 @@ class Driver:
 
         return self.records.save_own(record, owner, looked)
 
-    def _refresh(self, record: Record, ref: SubscriptionRef) -> Record:
+    def _leave_time(self, deadline: float) -> None:
+        if not self._has_time_for_stripe(deadline):
+            raise StripeUnavailable("there was no time left to ask Stripe")
+
+    def _refresh(self, record: Record, ref: SubscriptionRef, deadline: float) -> Record:
+        self._leave_time(deadline)
         asked_at = int(self.clock())
-        return self._store(record, ref, self.stripe.retrieve_subscription(ref), asked_at)
+        raw = self.stripe.retrieve_subscription(ref)
+        return self._store(record, ref, raw, asked_at, deadline)
 
     def _store(
-        self, record: Record, ref: SubscriptionRef, raw: stripe_objects.Raw, asked_at: int
+        self,
+        record: Record,
+        ref: SubscriptionRef,
+        raw: stripe_objects.Raw,
+        asked_at: int,
+        deadline: float,
     ) -> Record:
         """Keep what Stripe answered, and the lease with it.
 
@@ -230,6 +251,7 @@ class Driver:
         """
 
         def look() -> Fetched:
+            self._leave_time(deadline)
             asked_at = int(self.clock())
             return _fetched(self.stripe.retrieve_subscription(ref), asked_at)
 
@@ -263,11 +285,16 @@ class Driver:
 
     # -- access -----------------------------------------------------------------------------------
 
-    def _plan_removals(self, record: Record, owner: str) -> Record:
+    def _plan_removals(self, record: Record, owner: str, deadline: float) -> Record:
         tenant = store_of(record.key.pk)
         purchase = record.purchase
         try:
-            chats = self.products.chats_ever(tenant, purchase.products_ever, purchase.livemode)
+            chats = self.products.chats_ever(
+                tenant,
+                purchase.products_ever,
+                purchase.livemode,
+                before_asking=lambda: self._leave_time(deadline),
+            )
         except (StripeUnavailable, StripeRefusal) as error:
             return self._postpone(record, owner, "plan", error.reason)
         now = int(self.clock())

@@ -161,6 +161,15 @@ class World:
         data = {**record.purchase.data("subscription"), "status": "canceled", "ended_at": NOW}
         self._observe(key, "subscription", data, frozenset(), terminal=True)
 
+    def note(self, key: Key, removal: Removal) -> None:
+        """Keep what came of a removal, as the driver does."""
+        record = self.records.lease(key, "test")
+        assert record is not None
+        self.records.save_own(
+            record, "test", lambda p: replace(p.own, removals={removal.key: removal})
+        )
+        self.records.release(key, "test")
+
     def _observe(
         self, key: Key, source: str, data: dict[str, Any], ids: frozenset[str], **more: Any
     ) -> None:
@@ -528,6 +537,21 @@ def test_the_purchases_invite_link_is_revoked_before_its_buyer_is_removed(world:
         "getChatMember",
         "unbanChatMember",
     ]
+    assert not world.telegram.api.join(int(CHAT), int(USER), link)
+
+
+def test_the_link_of_a_purchase_whose_buyer_was_kept_is_revoked_with_the_last_one(
+    world: World,
+) -> None:
+    first = world.purchase("sub_1")
+    link = linked(world, first)
+    second = world.purchase("sub_2")
+    world.end(first)
+    world.note(first, world.remove(first))
+    assert world.telegram.calls == []
+    world.end(second)
+    done = world.remove(second)
+    assert (done.state, done.link_revoked) == ("revoked", True)
     assert not world.telegram.api.join(int(CHAT), int(USER), link)
 
 
@@ -899,15 +923,18 @@ def test_a_call_that_hangs_leaves_the_others_their_time(world: World) -> None:
     send = world.telegram.send
 
     def spy(request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
-        seen.append(more["timeout"][1])
+        seen.append(more["timeout"].total)
         return send(request, *args, **more)
 
     world.telegram.send = spy  # type: ignore[method-assign]
     world.remove(world.ended(), seconds=9, interactive=True)
     assert max(seen) == access.INTERACTIVE_CALL_SECONDS
     seen.clear()
-    world.remove(world.ended("sub_2"), user=SECOND)
+    world.remove(world.ended("sub_2"), user=SECOND, seconds=60)
     assert min(seen) >= 29
+    seen.clear()
+    world.remove(world.ended("sub_3"), user=SECOND, seconds=8)
+    assert max(seen) <= 8 + access.OVERTIME_SECONDS
 
 
 # -- crashes ------------------------------------------------------------------------------------

@@ -463,6 +463,11 @@ class Purchase:
     def has_removal_of(self, user: str) -> bool:
         return any(removal.telegram_user_id == user for removal in self.own.removals.values())
 
+    def has_kept(self, chat_id: str, user: str) -> bool:
+        """Whether its buyer was left in a chat because of another purchase."""
+        removal = self.own.removals.get(f"{chat_id}:{user}")
+        return removal is not None and removal.state == "kept"
+
     @property
     def open_removals(self) -> tuple[Removal, ...]:
         """Removals still to be done, the earliest first."""

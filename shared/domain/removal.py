@@ -75,6 +75,7 @@ _ALREADY_GONE = (
     "user_id_invalid",
     "user_not_participant",
     "member not found",
+    "user not found",
     "user is deactivated",
 )
 _LINK_GONE = ("invite_hash_expired", "hide_requester_missing")

@@ -146,11 +146,14 @@ class TelegramGateway:
             response = self._session.post(
                 f"{self._base}/bot{quote(token, safe=':')}/{method}",
                 json=params,
-                timeout=(min(CONNECT_SECONDS, timeout), timeout),
+                # Passed on to urllib3 as it is; two numbers would be added up.
+                timeout=urllib3.Timeout(  # type: ignore[arg-type]
+                    total=timeout, connect=min(CONNECT_SECONDS, timeout)
+                ),
                 allow_redirects=False,
                 stream=True,
             )
-            # The timeout of requests is one of silence: a server that sends a byte now and then
+            # The timeout is one of silence: a server that sends a byte now and then
             # could hold the call for ever.
             for chunk in response.iter_content(8192):
                 body += chunk

@@ -6,7 +6,7 @@ stores, and a foreign id in a product's metadata must not get another store's me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,9 +46,18 @@ class Products:
         return {product_id: name_of(record) for product_id, record in found.items()}
 
     def chats_ever(
-        self, tenant: Tenant, product_ids: Iterable[str], livemode: bool
+        self,
+        tenant: Tenant,
+        product_ids: Iterable[str],
+        livemode: bool,
+        *,
+        before_asking: Callable[[], None] = lambda: None,
     ) -> frozenset[str]:
         """Every chat the products open or ever opened.
+
+        Args:
+            before_asking: called before Stripe is asked for one that is unknown; what it raises
+                passes through.
 
         Raises:
             StripeUnavailable, StripeRefusal: one of them is unknown and couldn't be fetched.
@@ -57,6 +66,7 @@ class Products:
         found = self.known(tenant, wanted)
         for product_id in wanted:
             if product_id not in found:
+                before_asking()
                 record = self.fetch(tenant, product_id, livemode)
                 if record is not None:
                     found[product_id] = record

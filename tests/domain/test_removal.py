@@ -30,6 +30,7 @@ GONE = [
     error(400, "Bad Request: USER_ID_INVALID"),
     error(400, "Bad Request: USER_NOT_PARTICIPANT"),
     error(400, "Bad Request: member not found"),
+    error(400, "Bad Request: user not found"),
     error(403, "Forbidden: user is deactivated"),
 ]
 LINK_GONE = [

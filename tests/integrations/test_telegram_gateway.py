@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import requests
+import urllib3
 
 from local.telegram_standin.server import TelegramStandin
 from shared.domain.removal import Answer
@@ -208,6 +210,30 @@ def test_silence_ends_at_the_timeout(gateway: TelegramGateway, telegram: Telegra
     answer = gateway.unban_chat_member(CHAT, USER, timeout=0.3)
     assert answer.fault == "ReadTimeout"
     assert time.monotonic() - began < 2
+
+
+def test_a_slow_connection_leaves_the_answer_less_time(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = urllib3.util.connection.create_connection
+    over = threading.Event()
+
+    def slowly(*args: Any, **more: Any) -> socket.socket:
+        time.sleep(1.2)
+        return connect(*args, **more)
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", slowly)
+
+    def never(_: BaseHTTPRequestHandler) -> None:
+        over.wait(10)
+
+    with server(never) as base:
+        began = time.monotonic()
+        answer = TelegramGateway(session, base, Tokens()).get_chat(CHAT, timeout=1.5)
+        took = time.monotonic() - began
+        over.set()
+    assert answer.fault == "ReadTimeout"
+    assert took < 2.3
 
 
 @pytest.mark.parametrize("kind", ["disconnect", "dropped_answer"])
