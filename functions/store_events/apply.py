@@ -85,7 +85,10 @@ class StoreEvents:
             message = model.model_validate(raw["detail"])
         except (KeyError, TypeError, ValidationError, ValueError) as error:
             return self._park(raw, f"malformed: {type(error).__name__}")
-        return apply(self, event, message) or self._park(raw, "no such purchase")
+        try:
+            return apply(self, event, message) or self._park(raw, "no such purchase")
+        except ValueError as error:  # what may be stored is stricter than what may be said
+            return self._park(raw, f"malformed: {type(error).__name__}")
 
     def on_access_code_redeemed(self, event: BusEvent, message: AccessCodeRedeemed) -> str:
         account = f"store:{message.grouptizer_id}"
@@ -100,7 +103,11 @@ class StoreEvents:
         return self._store_purchase(key, event.says("redemption", redemption))
 
     def on_telegram_linked(self, event: BusEvent, message: TelegramLinked) -> str | None:
-        found = self.records.find(message.tenant, message.purchase_id)
+        found = [
+            item
+            for item in self.records.find(message.tenant, message.purchase_id)
+            if item["sk"].startswith("PURCHASE#")
+        ]
         if not found:
             if self.clock() - event.at < PATIENCE_SECONDS:
                 raise TryAgainLater("the purchase is not known yet")
@@ -158,9 +165,12 @@ class StoreEvents:
         detail = raw.get("detail")
         try:
             tenant = Tenant(detail["store_id"]) if isinstance(detail, dict) else None
+        except (KeyError, TypeError, ValueError):
+            tenant = None
+        try:
             at = parse_iso(raw["time"])
         except (KeyError, TypeError, ValueError):
-            tenant, at = None, int(self.clock())
+            at = int(self.clock())
         body = json.dumps(raw, default=str).encode()
         event_id = str(raw.get("id") or "unknown")
         self.parked.park(tenant, ParkedEvent(event_id, at, "store", reason, body))

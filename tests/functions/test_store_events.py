@@ -128,6 +128,16 @@ def test_a_link_that_overtook_its_purchase_comes_again_for_a_while(
     assert json.loads(parked.body) == event
 
 
+def test_a_link_to_what_is_no_purchase_is_parked(shop: Shop) -> None:
+    shop.stripe.live.subscribe()
+    shop.deliver()
+    (charge, *_) = shop.customer()["transactions"]["items"]
+    before = shop.customer()
+    link = {"purchase_id": charge["transaction_id"], "telegram_user_id": USER}
+    assert send(shop, bus_event("TelegramLinked", link)) == "parked"
+    assert shop.customer() == before
+
+
 def test_a_product_opens_its_own_stores_chats_only(shop: Shop) -> None:
     Chats(shop.tables.records).claim(Tenant("other"), "-1009")
     product = {"product_id": "prod_1", "name": "Signals", "telegram_chat_ids": f"{CHAT}, -1009"}
@@ -175,6 +185,7 @@ def test_the_same_event_twice_changes_nothing(shop: Shop) -> None:
         redeemed(expires_at="soon"),
         redeemed(expires_at="2026-11-08T10:00:00"),
         redeemed(telegram_user_id="@jane"),
+        redeemed(redeemed_at="1901-01-01T00:00:00Z"),
         bus_event("ProductChanged", {"product_id": "p", "name": "n", "telegram_chat_ids": ["@x"]}),
         bus_event("CustomerProfileChanged", {"grouptizer_id": "g"}, store="no#store"),
         {**profile("Jane"), "time": "never"},
