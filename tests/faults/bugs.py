@@ -94,7 +94,8 @@ def no_lock_on_a_grant() -> Iterator[None]:
 
 @contextmanager
 def revoker_does_not_look_again() -> Iterator[None]:
-    def look(self: Driver, record: Record, owner: str) -> Record:
+    def look(self: Driver, record: Record, owner: str, deadline: float) -> Record:
+        del deadline
         now = int(self.clock())
 
         def over(purchase: Purchase) -> Own:
