@@ -65,9 +65,8 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 
 # -- check ---------------------------------------------------------------------------------------
 
-# `make test-console` is a command of its own: it takes a real browser, and long.
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/console $(TESTS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 check: install
 	$(VENV)/bin/ruff check .
@@ -143,16 +142,20 @@ clean: ## what builds and checks leave behind; the data of the local run stays
 
 # -- console -------------------------------------------------------------------------------------
 
-.PHONY: console test-console
+.PHONY: console test-console deploy-console
 
 run test: console
 
 console: console/dist/index.html ## build the console
 
 test-console: install console ## only the console's tests, in Chromium
-	$(PY) -m pytest tests/console
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup tests/console
+
+deploy-console: install console ## put the console into the bucket of the deployment STACK
+	@$(PY) -m local.console
 
 console/node_modules/.installed: console/package.json console/package-lock.json
+	@tools/check-node
 	@npm ci --prefix console --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
