@@ -23,8 +23,14 @@ SUPPRESSED = {
     "CKV_AWS_149": "secrets are encrypted with AWS's key; IAM decides who reads them",
     "CKV_AWS_158": "log groups are encrypted with AWS's key, and hold no personal data",
     "CKV_AWS_173": "environment variables hold names and ARNs, no secrets",
+    "CKV_AWS_174": "an own domain is served over TLS 1.2 or newer (a condition, which the rule does"
+    " not read); with CloudFront's own name nobody can choose",
+    "CKV_AWS_18": "the bucket is read by the distribution only, and holds nothing personal",
+    "CKV_AWS_21": "what is in the bucket is built anew at any time",
     "CKV_AWS_26": "alarms hold no data, and CloudWatch can't publish to a topic with AWS's own key",
     "CKV_AWS_27": "queues are encrypted with SQS's own key, which the rule does not count",
+    "CKV_AWS_68": "a WAF is the deployment's own choice: docs/security.md",
+    "CKV_AWS_86": "the distribution's log would hold searches, and with them names and e-mails",
     "CKV_AWS_28": "the index is made anew from the records, so it needs no backup",
 }
 
