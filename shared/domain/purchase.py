@@ -380,10 +380,10 @@ class Purchase:
         if self.kind != "subscription":
             return None if self.own.end is None else self.own.end.reason
         stripe_reason = self.data("subscription").get("end_reason")
-        if self.stripe_status == "incomplete_expired":
-            return "payment_failed"
         if self.cancelled_by_owner:
             return "cancelled_by_owner"
+        if self.stripe_status == "incomplete_expired":
+            return "payment_failed"
         if stripe_reason in ("payment_failed", "payment_disputed"):
             return str(stripe_reason)
         return "cancelled_in_stripe"

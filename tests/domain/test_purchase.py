@@ -229,6 +229,14 @@ def test_products_that_were_switched_are_planned_for_too() -> None:
     assert late.products_ever == {"prod_0", "prod_1"}
 
 
+def test_an_unpaid_first_invoice_ends_by_the_owner_where_the_owner_was_first() -> None:
+    expired = a_subscription(status="incomplete_expired")
+    assert expired.end_reason == "payment_failed"
+    cancelled = with_own(expired, intent("immediately", "done"))
+    assert cancelled.end_reason == "cancelled_by_owner"
+    assert cancel(cancelled, "immediately") is None
+
+
 def test_a_one_off_ends_when_the_owner_says_so() -> None:
     purchase = a_one_off(own=intent("immediately", "requested"))
     step = next_step(purchase)
