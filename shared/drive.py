@@ -326,7 +326,10 @@ class Driver:
 
 
 def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:
-    data = stripe_objects.subscription(raw)
+    try:
+        data = stripe_objects.subscription(raw)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StripeUnavailable("Stripe's answer is no subscription") from None
     return Fetched("subscription", data, asked_at, terminal=data["status"] in ENDED_SUBSCRIPTION)
 
 

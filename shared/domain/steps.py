@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.domain.clock import backoff_seconds
-from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
+from shared.domain.errors import OperationInProgress, PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, When
 
 # EventBridge Scheduler fires with a precision of 60 seconds, and what it does with a time that
@@ -121,6 +121,7 @@ def request_cancel(
 
     Raises:
         PurchaseAlreadyEnded: it is over by something else than this request.
+        OperationInProgress: an immediate end was asked for, which Stripe has not carried out yet.
         PeriodEndNotAvailable: only an immediate end is possible.
     """
     intent = purchase.own.intent
@@ -137,7 +138,7 @@ def request_cancel(
         if in_effect.mode == when:
             return None
         if in_effect.mode == "immediately":
-            raise PurchaseAlreadyEnded("An immediate cancellation of this purchase is under way")
+            raise OperationInProgress("An immediate cancellation of this purchase is under way")
     if when == "period_end":
         if "period_end" not in purchase.cancel_options:
             if not purchase.cancel_options:

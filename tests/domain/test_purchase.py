@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.domain import steps
-from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
+from shared.domain.errors import OperationInProgress, PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.presentation import Context, purchase_json
 from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, source_facts
 from tests.builders import (
@@ -154,7 +154,7 @@ def test_immediately_after_scheduled_is_a_new_generation() -> None:
 
 
 def test_period_end_during_an_immediate_cancel_is_refused() -> None:
-    with pytest.raises(PurchaseAlreadyEnded):
+    with pytest.raises(OperationInProgress):
         cancel(a_subscription(own=intent("immediately", "requested")), "period_end")
 
 

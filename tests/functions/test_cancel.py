@@ -237,6 +237,29 @@ def test_what_stripe_ended_can_not_be_cancelled(shop: Shop, subscription: str) -
     assert (status, problem["code"]) == (409, "purchase_already_ended")
 
 
+def test_while_an_immediate_cancel_is_under_way_nothing_else_can_be_asked(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.fail("DELETE", "/v1/subscriptions/.*", status=500, after_effect=False)
+    assert shop.cancel()[0] == 202
+    status, problem = shop.cancel("period_end")
+    assert (status, problem["code"]) == (409, "operation_in_progress")
+
+
+def test_an_answer_that_is_no_subscription_is_not_taken_for_done(
+    shop: Shop, subscription: str, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = {"id": subscription, "object": "subscription", "status": "canceled"}
+    with monkeypatch.context() as patched:
+        patched.setattr(StripeGateway, "cancel_subscription", lambda *_, **__: unreadable)
+        status, answer = shop.cancel()
+    assert (status, answer["purchase"]["status"]) == (202, "active")
+    assert shop.kicks() == []
+    clock.later(10)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+
+
 def test_a_subscription_managed_by_a_schedule_is_released_first(
     shop: Shop, subscription: str
 ) -> None:
