@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,125 @@ def test_refunds_and_disputes_are_signed_rows_of_their_own(shop: Shop, product: 
     assert {row["purchase_id"] for row in rows.values()} == {session["payment_intent"]}
     # Refunds and disputes never change access.
     assert detail["purchases"][0]["access"]["state"] == "granted"
+
+
+def test_a_charge_that_went_back_whole_is_fully_refunded(shop: Shop, product: str) -> None:
+    session = shop.stripe.live.buy_one_off(product=product, amount=2000)
+    shop.stripe.live.refund(session["payment_intent"])
+    shop.deliver()
+    rows = detail_of(shop)["transactions"]["items"]
+    assert {row["type"]: row["refunded"] for row in rows} == {"charge": "fully", "refund": "no"}
+
+
+def test_every_field_of_a_payment_method_and_which_one_is_charged(shop: Shop, product: str) -> None:
+    live = shop.stripe.live
+    customer = live.create_customer()["id"]
+    made = [
+        live.attach_payment_method(
+            customer, brand="visa", last4="4242", exp_month=8, exp_year=2031
+        ),
+        live.attach_payment_method(customer, type="sepa_debit", last4="3000", default=True),
+        live.attach_payment_method(customer, brand="amex", last4="0005"),
+    ]
+    live.detach_payment_method(made[2]["id"])
+    live.buy_one_off(customer=customer, product=product)
+    shop.deliver()
+    methods = {m["payment_method_id"]: m for m in detail_of(shop)["payment_methods"]}
+    assert methods.pop(made[0]["id"]) == {
+        "payment_method_id": made[0]["id"],
+        "type": "card",
+        "brand": "visa",
+        "last4": "4242",
+        "exp_month": 8,
+        "exp_year": 2031,
+        "is_default": False,
+        "payment_provider": "stripe",
+    }
+    debit = methods.pop(made[1]["id"])
+    assert (debit["type"], debit["last4"], debit["is_default"]) == ("sepa_debit", "3000", True)
+    assert (debit["brand"], debit["exp_month"], debit["exp_year"]) == (None, None, None)
+    assert made[2]["id"] not in methods
+
+
+def test_times_are_iso_8601_in_utc_and_a_trial_shows_its_end(shop: Shop, product: str) -> None:
+    made = shop.stripe.live.subscribe(product=product, trial_days=7)
+    shop.stripe.live.portal_cancel(made["id"])
+    shop.deliver()
+    (purchase,) = detail_of(shop)["purchases"]
+    stripes = shop.stripe.live.get("subscription", made["id"])
+
+    def iso(at: int) -> str:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    assert purchase["status"] == "trialing"
+    assert purchase["purchased_at"] == iso(stripes["created"])
+    assert purchase["trial_end"] == iso(stripes["trial_end"])
+    assert purchase["current_period_end"] == iso(stripes["trial_end"])
+    assert purchase["cancel_at"] == iso(stripes["trial_end"])
+
+
+def test_purchases_and_what_happened_to_them_come_newest_first(shop: Shop, product: str) -> None:
+    live = shop.stripe.live
+    customer = live.create_customer()["id"]
+    live.buy_one_off(customer=customer, product=product)
+    shop.stripe.advance(60)
+    second = live.subscribe(customer=customer, product=product)
+    shop.stripe.advance(60)
+    live.portal_cancel(second["id"], immediately=True)
+    shop.deliver()
+    purchases = detail_of(shop)["purchases"]
+    assert [purchase["kind"] for purchase in purchases] == ["subscription", "one_off"]
+    history = purchases[0]["history"]
+    assert [(entry["event"], entry["actor"]) for entry in history][-1] == ("purchased", "customer")
+    assert ("ended", "stripe") in [(entry["event"], entry["actor"]) for entry in history]
+    times = [entry["at"] for entry in history]
+    assert times == sorted(times, reverse=True)
+    assert (purchases[0]["status"], purchases[0]["end_reason"]) == (
+        "cancelled",
+        "cancelled_in_stripe",
+    )
+    assert purchases[0]["ended_at"] == times[0]
+
+
+@pytest.mark.parametrize("kind", ["subscription", "one_off"])
+def test_a_later_change_of_metadata_links_and_then_switches(
+    shop: Shop, product: str, kind: str
+) -> None:
+    live = shop.stripe.live
+    if kind == "subscription":
+        bought = live.subscribe(product=product)["id"]
+    else:
+        bought = live.buy_one_off(product=product)["id"]
+
+    def access() -> tuple[str, str | None, list[str]]:
+        shop.deliver()
+        (purchase,) = detail_of(shop)["purchases"]
+        shown = purchase["access"]
+        return shown["state"], shown["telegram_user_id"], [c["chat_id"] for c in shown["chats"]]
+
+    assert access() == ("not_linked", None, [])
+    shop.stripe.advance(60)
+    live.link_telegram(bought, USER)
+    assert access() == ("granted", str(USER), [str(CHAT)])
+    shop.telegram.bot_api.join(CHAT, USER)
+    shop.stripe.advance(60)
+    live.link_telegram(bought, USER + 1)
+    assert access() == ("granted", str(USER + 1), [str(CHAT)])
+    assert shop.kicks() == [(CHAT, USER)]
+
+
+def test_a_page_has_25_transactions_unless_asked_otherwise(shop: Shop, product: str) -> None:
+    subscription = shop.stripe.live.subscribe(product=product, interval="day")
+    for _ in range(25):
+        shop.stripe.live.renew(subscription["id"])
+    shop.deliver()
+    detail = detail_of(shop)
+    first = detail["transactions"]
+    assert len(first["items"]) == 25
+    path = f"/v1/customers/{detail['customer']['customer_id']}/transactions"
+    assert shop.get(path)[1]["items"] == first["items"]
+    rest = shop.get(path, [("cursor", first["next_cursor"])])[1]
+    assert (len(rest["items"]), rest["next_cursor"]) == (1, None)
 
 
 def test_transactions_come_in_pages_without_gap_or_repeat(shop: Shop, product: str) -> None:

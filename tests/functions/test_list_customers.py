@@ -94,6 +94,18 @@ class TestList:
         assert names() == names("sort=newest") == everybody
         assert names("sort=oldest") == everybody[::-1]
 
+    def test_a_page_has_25_customers_unless_asked_otherwise(
+        self, records: Records, customers: Customers
+    ) -> None:
+        for number in range(25):
+            people.add_customer(
+                records, customers, DEMO, f"cus_N{number}", name=f"No {number}", at=1_800_000_000
+            )
+        first = json_of(ask())
+        assert len(first["items"]) == 25
+        assert len(json_of(ask("limit=100"))["items"]) == 30
+        assert names([("cursor", first["next_cursor"])])[-1] == "Renée Smith"
+
     def test_a_row_has_the_fields_of_the_contract(self) -> None:
         answer = json_of(ask("search=Gr-77"))
         (item,) = answer["items"]
