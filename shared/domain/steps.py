@@ -192,9 +192,13 @@ def plan(purchase: Purchase, chat_ids: Iterable[str], *, now: int) -> Own:
 
 
 def close_intent(purchase: Purchase, phase: Literal["done", "superseded"], *, now: int) -> Own:
-    """Our part once the intent needs nothing more."""
+    """Our part once the intent needs nothing more.
+
+    Like everything that is written here it may be asked for twice: the SDK repeats a write whose
+    answer was lost, and is refused by what it wrote itself.
+    """
     intent = purchase.own.intent
-    if intent is None:
+    if intent is None or intent.phase == phase:
         return purchase.own
     if phase == "done":
         return _carried_out(purchase.own, intent, now).without_retry("stripe")
@@ -229,7 +233,7 @@ def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
 def refuse(purchase: Purchase, error: str, *, now: int) -> Own:
     """Our part after Stripe said that it will never do what the intent asks."""
     intent = purchase.own.intent
-    if intent is None:
+    if intent is None or intent.phase == "refused":
         return purchase.own
     refused = replace(intent, phase="refused", error=error)
     audit = (*purchase.own.audit, Audit(now, "system", "cancel_refused", error))

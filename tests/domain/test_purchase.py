@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -235,6 +236,20 @@ def test_an_unpaid_first_invoice_ends_by_the_owner_where_the_owner_was_first() -
     cancelled = with_own(expired, intent("immediately", "done"))
     assert cancelled.end_reason == "cancelled_by_owner"
     assert cancel(cancelled, "immediately") is None
+
+
+def test_what_became_of_a_request_is_told_once_however_often_it_is_written() -> None:
+    asked = a_subscription(own=intent("period_end", "requested"))
+    writes: list[Callable[[Purchase], Own]] = [
+        lambda p: steps.close_intent(p, "done", now=NOW),
+        lambda p: steps.close_intent(p, "superseded", now=NOW),
+        lambda p: steps.refuse(p, "no", now=NOW),
+        lambda p: steps.declare_end(p, End(NOW, "cancelled_by_owner"), now=NOW),
+    ]
+    for write in writes:
+        once = write(asked)
+        assert len(once.audit) == 1
+        assert write(with_own(asked, once)) == once
 
 
 def test_a_one_off_ends_when_the_owner_says_so() -> None:
