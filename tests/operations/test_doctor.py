@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from functions.stripe_webhook.events import HANDLERS
 from local.deployment import Deployment
-from local.doctor import Doctor, Finding
+from local.doctor import CLOCK_SECONDS, Doctor, Finding
+from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import Settings
 from shared.storage.bot import Bot
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
 from tests.functions.conftest import SECRET_ARNS
-from tests.functions.shop import CHAT, Shop
+from tests.functions.shop import CHAT, MovableClock, Shop
 
 URL = "https://api.example/v1/webhooks/stripe"
 
@@ -94,3 +97,29 @@ def test_what_waits_for_somebody_is_named(shop: Shop, doctor: Doctor, endpoint: 
         "parked events of demo",
         "parked events of no store",
     ]
+
+
+def test_a_clock_that_is_off_is_named(doctor: Doctor, endpoint: Any) -> None:
+    late = replace(doctor, clock=lambda: time.time() + CLOCK_SECONDS + 5)
+    assert [finding.subject for finding in to_mend(late)] == ["clock"]
+
+
+def test_an_endpoint_that_stripe_has_disabled_is_named(
+    doctor: Doctor, endpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [{"url": URL, "status": "disabled", "enabled_events": ["*"]}]
+    monkeypatch.setattr(StripeGateway, "list_all", lambda *_, **__: iter(listed))
+    found = {f.subject: f.found for f in to_mend(doctor)}
+    assert found == {f"webhook endpoint, {mode} mode": "disabled" for mode in ("live", "test")}
+
+
+def test_what_has_been_due_for_too_long_is_named(
+    shop: Shop, doctor: Doctor, endpoint: Any, clock: MovableClock
+) -> None:
+    shop.scheduler.down = True
+    subscription = shop.stripe.live.subscribe()
+    shop.stripe.live.portal_cancel(subscription["id"])
+    shop.deliver()
+    shop.scheduler.down = False
+    clock.later(40 * 86400)
+    assert "oldest due item" in {finding.subject for finding in to_mend(doctor)}
