@@ -54,6 +54,15 @@ def text(report: dict[str, Any]) -> str:
             times = " / ".join(f"{value:.0f}" for value in found["ms"].values())
             cells.append(f"{found['calls']}, {found['read_units']}, {times} ms")
         lines.append(_row([kind, *cells]))
+    if "in_turns" in report:
+        turns = report["in_turns"]
+        small, large = (f"{size:,}" for size in turns["sizes"])
+        lines += [
+            "",
+            f"Without a search, asked in turns: {turns['small']:.1f} ms at {small} and"
+            f" {turns['large']:.1f} ms at {large} customers (medians), a ratio of"
+            f" {turns['ratio']}.",
+        ]
     lines += [
         "",
         "## Writing",
