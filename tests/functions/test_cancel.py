@@ -509,8 +509,10 @@ def test_a_refusal_of_long_ago_is_not_the_answer_to_what_is_scheduled_already(
 
 
 def test_the_history_tells_every_request_and_what_became_of_it(
-    shop: Shop, subscription: str
+    shop: Shop, subscription: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = time.time()  # all of it in one second, whose order the history tells, too
+    monkeypatch.setattr(time, "time", lambda: now)
     shop.cancel("period_end")
     shop.deliver()
     shop.stripe.live.portal_uncancel(subscription)
