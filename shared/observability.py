@@ -23,6 +23,10 @@ def flush_metrics() -> None:
         metrics.flush_metrics()
 
 
+class InvocationFailed(Exception):
+    """What Lambda is told of a failure, instead of an error whose text may quote data."""
+
+
 def log_failure(message: str, error: BaseException, **fields: Any) -> None:
     """An unexpected error: its type and where it happened, without its text.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from shared.drive import Driver
-from shared.observability import logger
+from shared.observability import log_failure
 from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key, Record
 from shared.tenant import account_of, store_of
 
@@ -69,10 +69,10 @@ class Revoker:
                     continue
                 oldest = max(oldest, now - max(record.due_at, record.written_at))
                 counts[self._settle(record, deadline)] += 1
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # One record must not keep the others from their turn; it stays due.
                 counts["failed"] += 1
-                logger.exception("a due record could not be settled", kind=key.kind)
+                log_failure("a due record could not be settled", error, record=key.sk)
         return Swept(
             purchases=counts["purchases"],
             profiles=counts["profiles"],
