@@ -7,17 +7,23 @@ about six times cheaper than a row of separate attributes.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.domain.errors import TryAgainLater
+
 AWS_ERRORS = (BotoCoreError, ClientError)
 """What a call to AWS raises: a refusal, a timeout, no connection."""
 
 # What DynamoDB answers to an item that is too large or otherwise impossible.
 _IMPOSSIBLE = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
+
+# How often a write is tried that meets a transaction: those take milliseconds.
+_MEETINGS = 6
 
 Item = dict[str, Any]
 """An item as plain values: str, int, bool, frozenset[str]."""
@@ -50,8 +56,8 @@ class ConditionFailed(Exception):
         self.index = index
 
 
-class Contention(Exception):
-    """A write met another one too often; the caller's caller should try again."""
+class Contention(TryAgainLater):
+    """A write met another one too often; the caller, or the caller's caller, should try again."""
 
 
 def is_impossible(error: BaseException) -> bool:
@@ -94,8 +100,8 @@ def unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
 class Table:
     """One table: reads are strongly consistent, writes may carry a condition.
 
-    Raises (from every write): :class:`ConditionFailed`; botocore's ``ClientError`` and connection
-    errors pass through, for a caller that may try again.
+    Raises (from every write): :class:`ConditionFailed`, :class:`Contention`; botocore's
+    ``ClientError`` and connection errors pass through, for a caller that may try again.
     """
 
     def __init__(self, client: DynamoClient, name: str) -> None:
@@ -308,13 +314,21 @@ class Table:
         values: Mapping[str, Any],
     ) -> dict[str, Any]:
         self._action(request, condition, values)
-        try:
-            return call(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            stored = error.response.get("Item")
-            raise ConditionFailed(unmarshal(stored) if stored else None) from None
+        for attempt in range(_MEETINGS):
+            try:
+                return call(**request)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    stored = error.response.get("Item")
+                    raise ConditionFailed(unmarshal(stored) if stored else None) from None
+                # A transaction is under way on the item, and nothing was written. botocore doesn't
+                # try this one again by itself.
+                if code != "TransactionConflictException":
+                    raise
+            # Jitter of a retry, not a secret.
+            time.sleep(0.01 * 2**attempt * (0.5 + random.random()))  # noqa: S311
+        raise Contention("a transaction was always in the way")
 
 
 def _key(pk: str, sk: str) -> dict[str, Any]:
