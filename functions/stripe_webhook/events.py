@@ -16,7 +16,7 @@ Where a record is kept is decided by the payload alone: with its ``customer``, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from functions.stripe_webhook.guests import Guests, is_guest
@@ -40,6 +40,7 @@ from shared.storage.records import (
     MAX_CONFLICTS,
     Key,
     Outcome,
+    Record,
     Records,
     from_item,
     invoice_key,
@@ -117,7 +118,29 @@ class Event:
 class ReindexCustomers(Protocol):
     """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
 
-    def reindex(self, tenant: Tenant, account: str) -> None: ...
+    def reindex(self, tenant: Tenant, account: str, *, profile: Record | None = None) -> None: ...
+
+
+class RecentInvoices:
+    """Whose the invoices are that this process was told of: customer and subscription.
+
+    An invoice's payment names neither, and mostly comes within seconds of the invoice. Both never
+    change, so what was once said may be used for ever; what isn't here is looked up.
+    """
+
+    MOST = 2000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Tenant, str], tuple[str, str | None]] = {}
+
+    def add(self, tenant: Tenant, invoice_id: str, account: str, subscription: str | None) -> None:
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[tenant, invoice_id] = account, subscription
+
+    def get(self, tenant: Tenant, invoice_id: str) -> tuple[str, str | None] | None:
+        """Account and subscription of an invoice."""
+        return self._known.get((tenant, invoice_id))
 
 
 @dataclass(frozen=True)
@@ -138,6 +161,7 @@ class Services:
     drive: Callable[[Key], None]
     count: Callable[[str], None]
     clock: Clock = system_clock
+    invoices: RecentInvoices = field(default_factory=RecentInvoices)
 
     @property
     def guests(self) -> Guests:
@@ -268,19 +292,22 @@ class Context:
         stopped before what follows here.
         """
         looked_at = [outcome for outcome in outcomes if outcome.record is not None]
-        purchases = [o for o in looked_at if o.record and o.record.key.kind == "PURCHASE"]
+        purchases = [outcome for outcome in looked_at if _kind(outcome) == "PURCHASE"]
         guests = self.services.guests
         if is_guest(account):
             customer = guests.moved_to(self.tenant, account)
             if customer is not None:
                 self._adopt(account, customer)
                 return
-        for guest in self._guests_of(purchases) if not is_guest(account) else ():
+        unsettled = [outcome for outcome in purchases if not _is_settled(outcome)]
+        for guest in self._guests_of(unsettled) if not is_guest(account) else ():
             if guests.belongs_to(self.tenant, guest, account) == account:
                 self._adopt(guest, account)
-        news = self._complete(account, purchases) if purchases else False
-        if news or any(map(_is_pending, looked_at)):
-            self.services.customers.reindex(self.tenant, account)
+        profile = self._complete(account, unsettled) if unsettled else None
+        if profile is None:
+            profile = next((o.record for o in looked_at if _kind(o) == "PROFILE"), None)
+        if any(map(_is_pending, looked_at)) or (profile and profile.reindex_at is not None):
+            self.services.customers.reindex(self.tenant, account, profile=profile)
             if is_guest(account):
                 # The list may have been told of what was moved meanwhile: it is a write like
                 # any other, and whoever writes looks for the note afterwards.
@@ -311,14 +338,14 @@ class Context:
             guests.forget(self.tenant, guest)
         raise TryAgainLater("a guest's records keep coming")
 
-    def _complete(self, account: str, purchases: Iterable[Outcome]) -> bool:
+    def _complete(self, account: str, purchases: Iterable[Outcome]) -> Record | None:
         """Fetch the customer and the products of these purchases where nobody told us of them.
 
         An ordered history tells of both before anything is bought. What Stripe won't show is
         left out: a purchase counts without a name.
 
         Returns:
-            Whether the customer is known only now.
+            The customer's profile as it is now.
         """
         records, products = self.services.records, self.services.products
         wanted = dict.fromkeys(
@@ -336,27 +363,26 @@ class Context:
                     products.fetch(self.tenant, product_id, self.event.livemode)
                 except StripeRefusal:
                     self.services.count("ProductNotReadable")
-        if not account.startswith("cus_"):
-            return False
         item = stored.get((profile.pk, profile.sk))
-        if item is not None and "customer" in from_item(item).sources:
-            return False
-        return self._fetch_customer(profile, account)
+        known = None if item is None else from_item(item)
+        if not account.startswith("cus_") or (known is not None and "customer" in known.sources):
+            return known
+        return self._fetch_customer(profile, account) or known
 
-    def _fetch_customer(self, profile: Key, account: str) -> bool:
+    def _fetch_customer(self, profile: Key, account: str) -> Record | None:
         asked_at = int(self.services.clock())
         try:
             data = of.customer(self.retrieve("customers", account))
         except StripeMissing:
-            return False
+            return None
         except StripeRefusal:
             self.services.count("CustomerNotReadable")
-            return False
+            return None
         if data["deleted"]:
             # All that Stripe still has is the id. Its events say who it was.
-            return False
+            return None
         fetched = Fetched("customer", data, asked_at)
-        return self.services.records.refresh(profile, fetched).stored
+        return self.services.records.refresh(profile, fetched).record
 
     def _drive(self, outcome: Outcome) -> None:
         if outcome.record is None:
@@ -395,10 +421,26 @@ class Context:
         return key
 
 
+def _kind(outcome: Outcome) -> str | None:
+    return None if outcome.record is None else outcome.record.key.kind
+
+
 def _is_pending(outcome: Outcome) -> bool:
     """Whether the customer list doesn't show yet what was stored."""
     record = outcome.record
     return outcome.facts_changed or (record is not None and record.reindex_at is not None)
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    """Whether all that follows from a purchase's facts has been seen to, or is being seen to by
+    whoever changed them: they are as they were, in a record that nobody has marked.
+
+    Never so of an event that changed nothing. It may have been here before, and stopped before
+    what follows, and the sweep may have taken the mark off.
+    """
+    before = outcome.before
+    is_marked = before is None or before.reindex_at is not None
+    return outcome.stored and not outcome.facts_changed and not is_marked
 
 
 # -- where things are kept ------------------------------------------------------------------------
@@ -572,6 +614,7 @@ def _product_of_line_items(context: Context, key: Key) -> str | None:
 def on_payment_intent(context: Context) -> None:
     """A PaymentIntent is a purchase where our metadata says so; a renewal's is none."""
     if not _is_purchase(context):
+        _link_unpaid(context)
         return
     account, intent_id = payer_of(context.raw), context.raw["id"]
     outcome = context.observe(
@@ -581,6 +624,20 @@ def on_payment_intent(context: Context) -> None:
         fetch=lambda: context.retrieve("payment_intents", intent_id),
     )
     context.settle(account, outcome)
+
+
+def _link_unpaid(context: Context) -> None:
+    """Link an attempt to pay an invoice that has not paid it (yet): ``invoice_payment.paid`` never
+    tells of those, and their charges name no invoice. What paid one is left to that event."""
+    invoice_id = of.invoice_of_payment_intent(context.raw)
+    if invoice_id is None or context.raw["status"] == "succeeded":
+        return
+    try:
+        account, subscription_id = _whose_invoice(context, invoice_id)
+    except (StripeMissing, StripeRefusal):
+        return  # a reference of the store's own that looks like one
+    if account == of.id_of(context.raw.get("customer")):
+        _link_payment(context, account, context.raw["id"], invoice_id, subscription_id)
 
 
 def _is_purchase(context: Context) -> bool:
@@ -711,6 +768,7 @@ def on_invoice(context: Context) -> None:
         of.invoice,
         fetch=lambda: context.retrieve("invoices", raw["id"]),
     )
+    context.services.invoices.add(context.tenant, raw["id"], account, subscription_id)
     if context.event.type == "invoice.paid":
         # The old shape names what paid it; in the new one, invoice_payment.paid does.
         for intent in paid_by:
@@ -724,16 +782,27 @@ def on_invoice_payment(context: Context) -> None:
     invoice_id = of.id_of(raw.get("invoice"))
     if paid_by is None or invoice_id is None:
         return
+    try:
+        account, subscription_id = _whose_invoice(context, invoice_id)
+    except StripeMissing:
+        raise Unappliable("its invoice is not in this account") from None
+    _link_payment(context, account, paid_by, invoice_id, subscription_id)
+
+
+def _whose_invoice(context: Context, invoice_id: str) -> tuple[str, str | None]:
+    """Account and subscription of an invoice: remembered, stored or asked for.
+
+    Raises:
+        StripeMissing: Stripe has none either.
+    """
+    known = context.services.invoices.get(context.tenant, invoice_id)
+    if known is not None:
+        return known
     found = context.services.records.find(context.tenant, invoice_id)
     if found:
-        account, subscription_id = account_of(found[0]["pk"]), found[0].get("subscription")
-    else:
-        try:
-            invoice = context.retrieve("invoices", invoice_id)
-        except StripeMissing:
-            raise Unappliable("its invoice is not in this account") from None
-        account, subscription_id = customer_of(invoice), of.subscription_of_invoice(invoice)
-    _link_payment(context, account, paid_by, invoice_id, subscription_id)
+        return account_of(found[0]["pk"]), found[0].get("subscription")
+    invoice = context.retrieve("invoices", invoice_id)
+    return customer_of(invoice), of.subscription_of_invoice(invoice)
 
 
 def _link_payment(

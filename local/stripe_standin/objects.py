@@ -299,6 +299,9 @@ def payment_intent(
         "metadata": dict(metadata),
         "next_action": None,
         "on_behalf_of": None,
+        "payment_details": {"customer_reference": None, "order_reference": invoice}
+        if invoice
+        else None,
         "payment_method": payment_method,
         "payment_method_configuration_details": None,
         "payment_method_options": {},

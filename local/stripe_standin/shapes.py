@@ -70,6 +70,7 @@ def _old_charge(shown: Object, value: Mapping[str, Any], version: str) -> None:
 
 
 def _old_payment_intent(shown: Object, value: Mapping[str, Any], version: str) -> None:
+    shown.pop("payment_details", None)
     shown["invoice"] = value.get("_invoice")
     if version[:10] < _LATEST_CHARGE:
         shown.pop("latest_charge", None)

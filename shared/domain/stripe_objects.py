@@ -248,6 +248,15 @@ def payment_intents_of_invoice(raw: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(intent for intent in named if intent is not None))
 
 
+def invoice_of_payment_intent(raw: Mapping[str, Any]) -> str | None:
+    """The invoice a PaymentIntent is for: the old shape names it, and new ones (2025 on) carry it
+    as their order's reference. A business may put its own reference there, so only an id of an
+    invoice counts, and only where there is such an invoice of the same customer."""
+    reference = (raw.get("payment_details") or {}).get("order_reference")
+    named = id_of(raw.get("invoice")) or reference
+    return named if isinstance(named, str) and named.startswith("in_") else None
+
+
 # -- transactions -------------------------------------------------------------------------------
 
 

@@ -115,13 +115,20 @@ class Customers:
     # -- bringing the list up to date -------------------------------------------------------------
 
     def reindex(
-        self, tenant: Tenant, account: str, *, was: str | None = None, rewrite: bool = False
+        self,
+        tenant: Tenant,
+        account: str,
+        *,
+        profile: Record | None = None,
+        was: str | None = None,
+        rewrite: bool = False,
     ) -> None:
         """Bring the list up to date for the customer an account belongs to.
 
         Does nothing but reads where the list shows everything already.
 
         Args:
+            profile: the account's, by somebody who has just read or written it: saves a call.
             was: a customer the account was filed under, where its profile doesn't tell any more.
             rewrite: write every row, also those that should be there.
 
@@ -130,17 +137,23 @@ class Customers:
         """
         for attempt in range(MAX_CONFLICTS):
             try:
-                self._reindex(tenant, account, was, rewrite)
+                self._reindex(tenant, account, was, rewrite, profile)
             except (ConditionFailed, Contention, _Moved):
+                profile = None
                 # Jitter of a retry, not a secret.
                 time.sleep(min(0.005 * 2**attempt, 0.3) * random.random())  # noqa: S311
             else:
                 return
         raise TryAgainLater("too many writers of one customer")
 
-    def _reindex(self, tenant: Tenant, account: str, was: str | None, rewrite: bool) -> None:
-        records = self._records.account(tenant, account, "PROFILE")
-        profile = _profile(records) or Record(profile_key(tenant, account))
+    def _reindex(
+        self, tenant: Tenant, account: str, was: str | None, rewrite: bool, seen: Record | None
+    ) -> None:
+        if seen is not None and seen.sources:
+            profile, records = seen, [seen]
+        else:
+            records = self._records.account(tenant, account, "PROFILE")
+            profile = _profile(records) or Record(profile_key(tenant, account))
         customer_id = self._whose(tenant, account, records) if _holds_anything(records) else None
         known = {profile.own.get("customer_id"), was, *profile.own.get("left", ())}
         left = sorted(known - {None, customer_id})
@@ -150,10 +163,16 @@ class Customers:
         # profile says from that moment on which ones it has to be taken out of.
         filed, filing = profile, None
         if customer_id is not None:
-            if profile.own != moving:
+            if profile.own != moving or profile.reindex_at is not None:
                 filed, filing = self._records.file(profile, moving, marked=bool(left))
             records = self._bring_up_to_date(
-                tenant, customer_id, account, rewrite=rewrite, profile=profile, filing=filing
+                tenant,
+                customer_id,
+                account,
+                rewrite=rewrite,
+                profile=profile,
+                filing=filing,
+                is_new=seen is profile and profile.rev == 1,
             )
         for other in left:
             self._bring_up_to_date(tenant, other, account, rewrite=rewrite)
@@ -180,23 +199,31 @@ class Customers:
         rewrite: bool,
         profile: Record | None = None,
         filing: Item | None = None,
+        is_new: bool = False,
     ) -> list[Record]:
-        """Write a customer's item and rows, where they differ; the account's records.
+        """Write a customer's item and rows, where they differ.
 
         Args:
             profile: of the account that is this customer's, as it was read before.
             filing: to be written together with the customer's item.
+            is_new: there is hardly an item yet, and none is looked for. If there is one after all,
+                the write is refused: items are never deleted, so one that isn't there when it is
+                written wasn't there when the accounts were read.
+
+        Returns:
+            The account's records that are still marked though the list shows them.
 
         Raises:
             _Moved: the profile was written since.
         """
-        stored = self._stored(tenant, customer_id)
+        stored = _Stored() if is_new else self._stored(tenant, customer_id)
         found = self._accounts(tenant, {*stored.accounts, account})
         if profile is not None and (_profile(found[account]) or Record(profile.key)) != profile:
             raise _Moved
+        marked = [r for r in found[account] if r.reindex_at is not None and r.key.kind != "PROFILE"]
         members, entry = self._members(tenant, customer_id, found)
         if not members and not stored.rev:
-            return found[account]
+            return marked
         after = replace(
             stored,
             accounts=members,
@@ -205,11 +232,19 @@ class Customers:
             manifests=() if entry is None else (_manifest(entry),),
             dirty=False,
         )
-        if after != stored or rewrite or filing is not None:
-            self._write(
-                tenant, customer_id, stored, after, entry=entry, rewrite=rewrite, filing=filing
-            )
-        return found[account]
+        if after == stored and not rewrite and filing is None:
+            return marked
+        at_once = self._write(
+            tenant,
+            customer_id,
+            stored,
+            after,
+            entry=entry,
+            rewrite=rewrite,
+            filing=[] if filing is None else [filing],
+            marked=marked,
+        )
+        return [] if at_once else marked
 
     def _accounts(self, tenant: Tenant, names: Iterable[str]) -> dict[str, list[Record]]:
         return {name: self._records.account(tenant, name, "PROFILE") for name in sorted(names)}
@@ -235,8 +270,16 @@ class Customers:
         *,
         entry: Entry | None,
         rewrite: bool,
-        filing: Item | None,
-    ) -> None:
+        filing: list[Item],
+        marked: list[Record],
+    ) -> bool:
+        """Write a customer's item and the rows that differ, if the marked records are as they were.
+
+        They may have been written since, and those of a guest may have moved to its customer.
+
+        Returns:
+            Whether it was one transaction: then it took the marks off, too.
+        """
         index = self._index_table()
         same = (before.row, before.digest) == (after.row, after.digest)
         known = before.keys if same and not (before.dirty or rewrite) else frozenset()
@@ -249,14 +292,18 @@ class Customers:
             index.delete_action(tenant.index_pk(key[0]), key[1])
             for key in sorted(before.keys - after.keys)
         ]
-        first = [] if filing is None else [filing]
-        if len(rows) + len(first) <= ROWS_PER_TRANSACTION:
+        if len(filing) + len(marked) + len(rows) <= ROWS_PER_TRANSACTION:
             item = self._item_action(tenant, customer_id, before, after)
-            self._table.transact([item, *first, *rows])
-            return
+            unmarking = [self._records.unmarking(record) for record in marked]
+            self._table.transact([item, *filing, *unmarking, *rows])
+            return True
         announced = replace(after, manifests=(*before.manifests, *after.manifests), dirty=True)
         item = self._item_action(tenant, customer_id, before, announced)
-        self._table.transact([item, *first])
+        checks = [
+            self._table.check_action(r.key.pk, r.key.sk, "rev = :rev", rev=r.rev)
+            for r in marked[: ROWS_PER_TRANSACTION - len(filing)]
+        ]
+        self._table.transact([item, *filing, *checks])
         announced = replace(announced, rev=before.rev + 1)
         check = self._table.check_action(
             tenant.customer_pk(customer_id), "CUSTOMER", "rev = :rev", rev=announced.rev
@@ -265,6 +312,7 @@ class Customers:
             part, rows = rows[:ROWS_PER_TRANSACTION], rows[ROWS_PER_TRANSACTION:]
             self._table.transact([check, *part])
         self._table.transact([self._item_action(tenant, customer_id, announced, after), *rows])
+        return False
 
     def _index_table(self) -> Table:
         if self._index is None:

@@ -442,6 +442,12 @@ class Records:
         except ConditionFailed:
             return
 
+    def unmarking(self, record: Record) -> Item:
+        """:meth:`indexed` as an action for a transaction, which is refused when the record was
+        written since."""
+        after = replace(record, reindex_at=None, rev=record.rev + 1, written_at=self._now())
+        return self.table.put_action(to_item(after), "rev = :rev", rev=record.rev)
+
     def file(self, profile: Record, own: Mapping[str, Any], *, marked: bool) -> tuple[Record, Item]:
         """Note where an account is filed, if its profile is as it was read.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from local.stripe_standin import StripeStandin
 from shared.domain.merge import Observation
+from shared.storage import customers
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
 from shared.storage.records import profile_key, purchase_key
@@ -72,3 +75,31 @@ def test_a_guest_whose_address_comes_in_between_is_listed_once() -> None:
         ]
         assert [("Renée" in item["j"]) for item in listed] == [True]
         assert world.marked() == []
+
+
+@pytest.mark.parametrize("rows_at_once", [99, 5])
+def test_a_guest_that_moves_while_the_sweep_lists_it_is_listed_as_the_customer_only(
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    """A guest whose event was stopped before the list: the sweep sees to it, and whoever names its
+    customer moves it in between. The sweep looks for no note: what it lists must be there still.
+    """
+    monkeypatch.setattr(customers, "ROWS_PER_TRANSACTION", rows_at_once)
+    world = World(StripeStandin(now=1_790_000_000))
+    bought = Observation("session", SESSION, 1_790_000_000, "evt_1")
+    world.records.observe(purchase_key(STORE, GUEST, "pi_1"), bought, fetch=lambda: None)
+
+    def moves() -> None:
+        guests = world.services.guests
+        assert guests.belongs_to(STORE, GUEST, "cus_1") == "cus_1"
+        assert guests.adopt(STORE, GUEST, "cus_1")
+        world.customers.reindex(STORE, "cus_1")
+        world.customers.reindex(STORE, GUEST)
+        guests.forget(STORE, GUEST)
+
+    client = Interrupted(world.memory, moves, before=True)
+    Customers(Table(client, "records"), Table(client, "index")).reindex(STORE, GUEST)
+    listed = [key for key in world.state() if key.startswith("index demo#F|*|*|* ")]
+    assert len(listed) == 1
+    assert world.records.account(STORE, GUEST, "PROFILE") == []
+    assert world.marked() == []
