@@ -144,15 +144,35 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A buyer, unique within the store. */
+        /**
+         * @description A buyer, unique within the store.
+         * @example {
+         *       "customer_id": "cust_dt5e6zc2d4rgv5cq7efhhgm3",
+         *       "grouptizer_id": "gz_76c764b3fc4bf944",
+         *       "name": "Zoë Haddad",
+         *       "email": "zoe@example.com",
+         *       "avatar_url": null,
+         *       "payment_providers": [
+         *         "stripe"
+         *       ],
+         *       "used_access_code": false,
+         *       "customer_since": "2026-10-01T09:30:00Z"
+         *     }
+         */
         Customer: {
+            /** @description Of one person within one store; the same whatever was learnt first */
             customer_id: string;
             /** @description The storefront's id of this person; opaque */
             grouptizer_id: string | null;
+            /** @description As last told; null where nobody did */
             name: string | null;
+            /** @description As last told; null where nobody did */
             email: string | null;
+            /** @description Address of a picture; null where there is none */
             avatar_url: string | null;
+            /** @description How this person ever paid; empty where only access codes were used */
             payment_providers: components["schemas"]["PaymentProvider"][];
+            /** @description Whether an access code was ever redeemed */
             used_access_code: boolean;
             /**
              * Format: date-time
@@ -163,28 +183,38 @@ export interface components {
         /** @enum {string} */
         PaymentProvider: "stripe" | "stripe_test";
         CustomerPage: {
+            /** @description At most `limit` customers, in the order asked for */
             items: components["schemas"]["Customer"][];
             /** @description Hand it back to go on; null at the end */
             next_cursor: string | null;
         };
         Product: {
+            /** @description Stripe's id, or the one the storefront gave it */
             product_id: string;
+            /** @description As last told; a purchase shows the id where nobody did */
             name: string;
         };
         ProductList: {
+            /** @description By name; products no longer sold too, for what was ever bought can be filtered by */
             items: components["schemas"]["Product"][];
         };
         /** @enum {string} */
         When: "immediately" | "period_end";
         PaymentMethodSummary: {
+            /** @description Stripe's type: `card`, `sepa_debit`, `paypal` ... */
             type: string;
+            /** @description Of a card: `visa`, `amex` ...; null otherwise */
             brand: string | null;
+            /** @description The last digits; null where there are none */
             last4: string | null;
         };
         ChatAccess: {
             /** @description Numeric id of the Telegram chat */
             chat_id: string;
-            /** @enum {string} */
+            /**
+             * @description `granted` while the purchase opens the chat; after that, what became of the removal
+             * @enum {string}
+             */
             state: "granted" | "revoking" | "revoked" | "kept" | "failed";
             /** @description A sentence for the owner */
             detail: string | null;
@@ -196,9 +226,14 @@ export interface components {
         };
         /** @description Whether the buyer may be in the product's chats: a separate axis from billing. */
         Access: {
-            /** @enum {string} */
+            /**
+             * @description Of all chats together, the state that needs most attention first
+             * @enum {string}
+             */
             state: "granted" | "not_linked" | "revoking" | "revoked" | "kept" | "failed";
+            /** @description The Telegram account linked to this purchase; null: none */
             telegram_user_id: string | null;
+            /** @description One entry per chat; empty where nobody is linked */
             chats: components["schemas"]["ChatAccess"][];
         };
         HistoryEntry: {
@@ -207,19 +242,84 @@ export interface components {
              * @description ISO 8601, UTC
              */
             at: string;
+            /** @description `customer`, `owner`, `stripe` or `system` */
             actor: string;
+            /** @description `purchased`, `cancel_requested`, `cancel_confirmed`, `ended`, `access_revoked` ... */
             event: string;
+            /** @description More about it, for people; null: nothing to add */
             detail: string | null;
         };
+        /**
+         * @example {
+         *       "purchase_id": "sub_1",
+         *       "product": {
+         *         "product_id": "prod_1",
+         *         "name": "Trading signals"
+         *       },
+         *       "kind": "subscription",
+         *       "status": "active",
+         *       "payment_provider": "stripe",
+         *       "access_code": null,
+         *       "payment_method": {
+         *         "type": "card",
+         *         "brand": "visa",
+         *         "last4": "4242"
+         *       },
+         *       "purchased_at": "2026-10-01T09:30:00Z",
+         *       "current_period_end": "2026-12-01T09:30:00Z",
+         *       "trial_end": null,
+         *       "cancel_at": "2026-12-01T09:30:00Z",
+         *       "expires_at": null,
+         *       "ended_at": null,
+         *       "end_reason": null,
+         *       "access": {
+         *         "state": "granted",
+         *         "telegram_user_id": "600000070",
+         *         "chats": [
+         *           {
+         *             "chat_id": "-1001500000001",
+         *             "state": "granted",
+         *             "detail": null,
+         *             "next_attempt_at": null
+         *           }
+         *         ]
+         *       },
+         *       "cancel_options": [
+         *         "immediately",
+         *         "period_end"
+         *       ],
+         *       "history": [
+         *         {
+         *           "at": "2026-11-20T08:00:00Z",
+         *           "actor": "owner",
+         *           "event": "cancel_requested",
+         *           "detail": "period_end"
+         *         },
+         *         {
+         *           "at": "2026-10-01T09:30:00Z",
+         *           "actor": "customer",
+         *           "event": "purchased",
+         *           "detail": null
+         *         }
+         *       ]
+         *     }
+         */
         Purchase: {
             /** @description The subscription's id; a one-off's PaymentIntent id, or Checkout Session id where there is none */
             purchase_id: string;
             product: components["schemas"]["Product"] | null;
-            /** @enum {string} */
+            /**
+             * @description What was bought
+             * @enum {string}
+             */
             kind: "one_off" | "subscription" | "access_code";
-            /** @enum {string} */
+            /**
+             * @description Where billing stands; access is an axis of its own
+             * @enum {string}
+             */
             status: "active" | "trialing" | "past_due" | "unpaid" | "paused" | "incomplete" | "cancelled" | "expired" | "pending" | "failed";
             payment_provider: components["schemas"]["PaymentProvider"] | null;
+            /** @description The code that was redeemed; null for a payment */
             access_code: string | null;
             payment_method: components["schemas"]["PaymentMethodSummary"] | null;
             /**
@@ -260,10 +360,30 @@ export interface components {
             /** @description Newest first */
             history: components["schemas"]["HistoryEntry"][];
         };
+        /**
+         * @example {
+         *       "transaction_id": "EABG30HRMFII",
+         *       "type": "refund",
+         *       "status": "succeeded",
+         *       "amount": -500,
+         *       "currency": "eur",
+         *       "created_at": "2026-10-03T12:00:00Z",
+         *       "purchase_id": "pi_1",
+         *       "related_transaction_id": "O2QCCOBNR4E5",
+         *       "refunded": "no",
+         *       "description": "requested by customer",
+         *       "provider_id": "re_1"
+         *     }
+         */
         Transaction: {
+            /** @description Public id: 12 upper-case letters and digits */
             transaction_id: string;
-            /** @enum {string} */
+            /**
+             * @description A dispute's fee is of type `dispute`, a credit note or change of balance an `adjustment`
+             * @enum {string}
+             */
             type: "charge" | "refund" | "dispute" | "adjustment";
+            /** @description Stripe's status; `uncaptured` and `released` of an authorisation, `fee` of a dispute's fee */
             status: string;
             /** @description In the currency's minor unit; refunds and lost disputes are negative */
             amount: number;
@@ -274,38 +394,75 @@ export interface components {
              * @description ISO 8601, UTC
              */
             created_at: string;
+            /** @description What it was paid for; null where nothing tells */
             purchase_id: string | null;
+            /** @description The charge of a refund or dispute, the dispute of a fee */
             related_transaction_id: string | null;
-            /** @enum {string} */
+            /**
+             * @description How much of a charge went back; always `no` of anything else
+             * @enum {string}
+             */
             refunded: "no" | "partly" | "fully";
+            /** @description For people; null: nothing to add */
             description: string | null;
             /** @description The Stripe id */
             provider_id: string;
         };
         TransactionPage: {
+            /** @description At most `limit` transactions, newest first */
             items: components["schemas"]["Transaction"][];
+            /** @description Where the next page begins; null: this is the last */
             next_cursor: string | null;
         };
+        /**
+         * @example {
+         *       "payment_method_id": "pm_1",
+         *       "type": "card",
+         *       "brand": "visa",
+         *       "last4": "4242",
+         *       "exp_month": 8,
+         *       "exp_year": 2031,
+         *       "is_default": true,
+         *       "payment_provider": "stripe"
+         *     }
+         */
         PaymentMethod: {
+            /** @description The Stripe id */
             payment_method_id: string;
+            /** @description Stripe's type: `card`, `sepa_debit`, `paypal` ... */
             type: string;
+            /** @description Of a card: `visa`, `amex` ...; null otherwise */
             brand: string | null;
+            /** @description The last digits; null where there are none */
             last4: string | null;
+            /** @description 1 to 12; null where it does not expire */
             exp_month: number | null;
+            /** @description Four digits; null where it does not expire */
             exp_year: number | null;
+            /** @description Whether it is charged where a subscription names none */
             is_default: boolean;
             payment_provider: components["schemas"]["PaymentProvider"];
         };
         CustomerDetail: {
             customer: components["schemas"]["Customer"];
+            /** @description All of them, newest first */
             purchases: components["schemas"]["Purchase"][];
             transactions: components["schemas"]["TransactionPage"];
+            /** @description Those on file, the default first */
             payment_methods: components["schemas"]["PaymentMethod"][];
         };
+        /**
+         * @example {
+         *       "when": "period_end",
+         *       "confirmation": "CANCEL PURCHASE",
+         *       "reason": "Asked by e-mail"
+         *     }
+         */
         CancelRequest: {
             when: components["schemas"]["When"];
             /** @description Exactly `CANCEL PURCHASE` */
             confirmation: string;
+            /** @description Kept with the request, at most 500 characters */
             reason?: string | null;
         };
         PurchaseChange: {
@@ -313,16 +470,32 @@ export interface components {
             changed: boolean;
             purchase: components["schemas"]["Purchase"];
         };
+        /**
+         * @example {
+         *       "type": "about:blank",
+         *       "title": "No such customer or purchase",
+         *       "status": 404,
+         *       "detail": "No such customer or purchase",
+         *       "code": "not_found",
+         *       "request_id": "Jk9dFh1uIAMEPqw="
+         *     }
+         */
         Problem: {
+            /** @description `about:blank`: the code says it all */
             type: string;
+            /** @description The same for every error of this code */
             title: string;
+            /** @description The HTTP status */
             status: number;
+            /** @description What was wrong with this request */
             detail: string;
             /** @description Stable, snake_case */
             code: string;
+            /** @description To ask an operator about it */
             request_id: string;
         };
         GatewayMessage: {
+            /** @description The gateway's own words */
             message?: string;
         };
         WebhookReceived: Record<string, never>;
@@ -424,6 +597,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description As in the list */
                 customer_id: string;
             };
             cookie?: never;
@@ -507,6 +681,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description As in the list */
                 customer_id: string;
             };
             cookie?: never;
@@ -588,7 +763,9 @@ export interface operations {
                 "Idempotency-Key"?: string;
             };
             path: {
+                /** @description As in the list */
                 customer_id: string;
+                /** @description As in the customer's `purchases` */
                 purchase_id: string;
             };
             cookie?: never;
@@ -701,7 +878,9 @@ export interface operations {
                 "Idempotency-Key"?: string;
             };
             path: {
+                /** @description As in the list */
                 customer_id: string;
+                /** @description As in the customer's `purchases` */
                 purchase_id: string;
             };
             cookie?: never;
@@ -873,6 +1052,7 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
+                /** @description `t=` the time of sending, `v1=` the HMAC of time and body: https://docs.stripe.com/webhooks#verify-manually */
                 "Stripe-Signature": string;
             };
             path?: never;
