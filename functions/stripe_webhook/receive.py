@@ -18,7 +18,7 @@ from shared.domain.errors import (
     PayloadTooLarge,
     TryAgainLater,
 )
-from shared.integrations.stripe_gateway import StripeRefusal, StripeUnavailable
+from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
 from shared.storage.parked import Parked, ParkedEvent
@@ -84,7 +84,7 @@ class Receiver:
             events.apply(event, connection.tenant, self.services)
         except Unappliable as error:
             return self._park(connection.tenant, event, body, str(error))
-        except StripeRefusal as error:
+        except (StripeRefusal, StripeMissing) as error:
             return self._park(connection.tenant, event, body, f"Stripe refuses: {error.reason}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log_failure("malformed event", error, event_id=event.id, type=event.type)

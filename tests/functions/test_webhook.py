@@ -271,6 +271,16 @@ def test_an_event_that_can_never_be_applied_is_parked_with_its_reason(
     assert parked.event_id == "evt_1"
 
 
+def test_an_event_whose_object_stripe_does_not_know_is_parked_with_its_reason(shop: Shop) -> None:
+    event = event_of("customer.updated")
+    event["data"]["previous_attributes"] = {"balance": 500}  # which only Stripe's list explains
+    assert post(shop, event) == (200, {"result": "parked"})
+    assert shop.asked_stripe() == [("GET", "/v1/customers/cus_1/balance_transactions")]
+    (parked,) = Parked(shop.tables.records).all(STORE)
+    assert "no such object" in parked.reason
+    assert shop.customer()["customer"]["name"] == "Jane"
+
+
 def test_a_large_event_is_parked_in_parts_and_comes_back_whole(shop: Shop) -> None:
     import random  # noqa: PLC0415 - of this test only
 
