@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Any
+from urllib.request import getproxies
 
 import botocore.session
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 
 from shared.settings import Settings
 from shared.storage.wire import Wire
@@ -51,7 +51,7 @@ def client(service: str) -> Any:
 def _shorten(client: Any) -> None:
     """Have DynamoDB's requests sent by :mod:`shared.storage.wire`, where nothing is in between."""
     credentials = _session().get_credentials()
-    if credentials is None or get_environ_proxies(client.meta.endpoint_url):
+    if credentials is None or getproxies():  # the way through one is botocore's
         return
     wire = Wire(
         credentials.get_frozen_credentials,
