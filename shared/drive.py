@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from shared.access import AccessRemover
-from shared.domain import steps, stripe_objects
+from shared.domain import steps, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched
 from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
@@ -328,6 +328,7 @@ class Driver:
 def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:
     try:
         data = stripe_objects.subscription(raw)
+        well_formed.check(data)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StripeUnavailable("Stripe's answer is no subscription") from None
     return Fetched("subscription", data, asked_at, terminal=data["status"] in ENDED_SUBSCRIPTION)

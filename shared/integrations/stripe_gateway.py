@@ -110,7 +110,7 @@ class StripeGateway:
     # -- subscriptions: the only things ever changed -------------------------------------------
 
     def retrieve_subscription(self, ref: SubscriptionRef) -> Raw:
-        return self._ask("get", _path("subscriptions", ref.subscription_id), _mode(ref))
+        return self.retrieve("subscriptions", ref.subscription_id, _mode(ref))
 
     def cancel_subscription(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
         """End a subscription now, without a final invoice and without proration.
@@ -118,13 +118,14 @@ class StripeGateway:
         A DELETE that is repeated after its answer was lost raises :class:`StripeMissing`: Stripe
         keeps no answers to DELETEs. Look at the subscription then.
         """
-        return self._ask(
+        raw = self._ask(
             "delete",
             _path("subscriptions", ref.subscription_id),
             _mode(ref),
             {"invoice_now": False, "prorate": False},
             idempotency_key,
         )
+        return _named(raw, ref.subscription_id)
 
     def cancel_at_period_end(
         self, ref: SubscriptionRef, *, idempotency_key: str, until: float = math.inf
@@ -147,7 +148,7 @@ class StripeGateway:
             schedule = current.get("schedule")
             if "managed by the subscription schedule" not in refusal.reason or schedule is None:
                 raise
-        schedule_id = schedule if isinstance(schedule, str) else schedule["id"]
+        schedule_id = schedule if isinstance(schedule, str) else str(schedule["id"])
         self._leave_time(until)
         self._ask(
             "post",
@@ -170,19 +171,20 @@ class StripeGateway:
             raise StripeUnavailable("there was no time left to ask Stripe")
 
     def _end_with_period(self, ref: SubscriptionRef, idempotency_key: str) -> Raw:
-        return self._ask(
+        raw = self._ask(
             "post",
             _path("subscriptions", ref.subscription_id),
             _mode(ref),
             {"cancel_at_period_end": True},
             idempotency_key,
         )
+        return _named(raw, ref.subscription_id)
 
     # -- looking ---------------------------------------------------------------------------------
 
     def retrieve(self, kind: str, object_id: str, mode: Mode) -> Raw:
         """An object by its API path: ``customers``, ``checkout/sessions``, ``refunds`` ..."""
-        return self._ask("get", _path(kind, object_id), mode)
+        return _named(self._ask("get", _path(kind, object_id), mode), object_id)
 
     def retrieve_source(self, customer_id: str, source_id: str, mode: Mode) -> Raw:
         """A legacy card or bank account of a customer."""
@@ -208,7 +210,14 @@ class StripeGateway:
 
     def list_page(self, kind: str, mode: Mode, **filters: Any) -> Raw:
         """One page of a list: ``{"data": [...], "has_more": bool}``."""
-        return self._ask("get", f"/v1/{kind}", mode, {"limit": PAGE, **filters})
+        page = self._ask("get", f"/v1/{kind}", mode, {"limit": PAGE, **filters})
+        data, has_more = page.get("data"), page.get("has_more")
+        if not isinstance(data, list) or not isinstance(has_more, bool):
+            raise StripeUnavailable("Stripe's answer is no list")
+        for raw in data:
+            if not isinstance(raw, dict) or not isinstance(raw.get("id"), str):
+                raise StripeUnavailable("Stripe's list holds what is no object")
+        return page
 
     # -- the wire ----------------------------------------------------------------------------------
 
@@ -247,13 +256,15 @@ class StripeGateway:
 
         try:
             answer = self._client(key).raw_request(method, path, **(params or {}), **options)
-            parsed: Raw = json.loads(answer.body)
+            parsed: Any = json.loads(answer.body)
         except stripe.StripeError as error:
             failure = _failure(error)
-        except ValueError:
+        except (ValueError, RecursionError):
             failure = StripeUnavailable("Stripe's answer is not JSON")
         else:
-            return parsed
+            if isinstance(parsed, dict):
+                return parsed
+            failure = StripeUnavailable("Stripe's answer is no object")
         # Outside the except block: the SDK's errors hold the body of the answer, and a chained
         # exception would carry it into the log.
         raise failure
@@ -300,6 +311,13 @@ def _key_of(keys: Mapping[str, str], mode: Mode) -> str:
     if not key:
         raise StripeRefusal(f"Stripe's {name} mode is not connected")
     return key
+
+
+def _named(raw: Raw, object_id: str) -> Raw:
+    """An answer, if it is about what was asked for."""
+    if raw.get("id") != object_id:
+        raise StripeUnavailable("Stripe's answer is about something else")
+    return raw
 
 
 def _mode(ref: SubscriptionRef) -> Mode:
