@@ -10,7 +10,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CALL = ROOT / "bench" / "call.py"
 BUILD = ROOT / "build" / "bench"
 VALGRIND = shutil.which("valgrind")
+# How many times longer a process takes under it, at least, on a machine with other work.
+VALGRIND_SLOWNESS = 100
 
 # The unit B of a cold start: a process from its start to a ready client of the whole boto3.
 UNIT_B = "import boto3; boto3.client('dynamodb')"
@@ -32,12 +34,14 @@ class Ran:
         instructions: likewise; ``None`` where they were not counted.
         report: what ``call.py`` found.
         log: its standard output.
+        warned: its standard error, apart from valgrind's.
     """
 
     cpu_seconds: float
     instructions: int | None
     report: dict[str, Any]
     log: str
+    warned: str
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,11 @@ class Runner:
     def _planned(self, plan: dict[str, Any], path: list[Path], count: bool) -> Ran:
         with tempfile.TemporaryDirectory() as folder:
             file, report = Path(folder, "plan.json"), Path(folder, "report.json")
-            file.write_text(json.dumps({**plan, "report": str(report)}))
+            slowness = VALGRIND_SLOWNESS if count else 1
+            file.write_text(json.dumps({**plan, "report": str(report), "slowness": slowness}))
             ran = self._run([str(CALL), str(file)], path, count)
             found = json.loads(report.read_text())
-        return Ran(ran.cpu_seconds, ran.instructions, found, ran.log)
+        return replace(ran, report=found)
 
     def _run(self, arguments: list[str], path: list[Path], count: bool) -> Ran:
         environ = {
@@ -116,7 +121,8 @@ class Runner:
         seconds = sum(after[2:4]) - sum(before[2:4])
         counted = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
         instructions = int(counted[1].replace(",", "")) if counted else None
-        return Ran(seconds, instructions, {}, done.stdout)
+        warned = "".join(line for line in done.stderr.splitlines() if not line.startswith("=="))
+        return Ran(seconds, instructions, {}, done.stdout, warned)
 
 
 def per_call(short: Ran, long: Ran, more: int) -> float:

@@ -207,6 +207,7 @@ def world(customers: int) -> Iterator[World]:
             "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
             "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
             "AWS_CA_BUNDLE": "/opt/python/aws-authorities.pem",
+            "PYTHONWARNINGS": "ignore:Unable to find acceptable character detection",
             "POWERTOOLS_SERVICE_NAME": "bench",
             "POWERTOOLS_METRICS_NAMESPACE": "Customers",
             "AWS_LAMBDA_FUNCTION_NAME": "bench",

@@ -11,10 +11,26 @@ import gzip
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SERVICES = ("dynamodb", "scheduler", "secretsmanager")
+# What the functions ask of AWS: the methods of the client protocols in shared/storage, which
+# tests/packaging compares with these. A client is made from the whole model of its service.
+SERVICES = {
+    "dynamodb": (
+        "BatchGetItem",
+        "BatchWriteItem",
+        "DeleteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "TransactWriteItems",
+        "UpdateItem",
+    ),
+    "scheduler": ("CreateSchedule", "DeleteSchedule", "UpdateSchedule"),
+    "secretsmanager": ("GetSecretValue",),
+}
 # botocore reads these of a service when it makes a client; paginators, waiters and examples are
 # for features that are not used.
 SERVICE_FILES = ("service-2", "endpoint-rule-set-1")
@@ -53,16 +69,17 @@ UNUSED = (
     "stripe/v2/billing",
     "stripe/v2/commerce",
     "stripe/v2/money_management",
-    # Resources of S3 and EC2, and the documentation's examples.
-    "boto3/data",
-    "boto3/ec2",
-    "boto3/examples",
+    # Guesses encodings where a server names none, for requests' Response.text, which neither
+    # Stripe's SDK nor the Telegram gateway reads. Without it requests warns; see
+    # PYTHONWARNINGS in template.yaml.
+    "charset_normalizer",
     # Utilities that the functions don't use; each brings data or modules of its own.
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
     "aws_lambda_powertools/utilities/batch",
     "aws_lambda_powertools/utilities/circuit_breaker",
     "aws_lambda_powertools/utilities/data_masking",
     "aws_lambda_powertools/utilities/feature_flags",
+    "aws_lambda_powertools/utilities/idempotency",
     "aws_lambda_powertools/utilities/kafka",
     "aws_lambda_powertools/utilities/parser",
     "aws_lambda_powertools/utilities/streaming",
@@ -86,22 +103,45 @@ def trim(root: Path) -> None:
     for path in data.iterdir():
         if path.is_dir() and path.name not in SERVICES:
             shutil.rmtree(path)
-    for service in SERVICES:
-        _trim_service(data / service)
+    for service, operations in SERVICES.items():
+        _trim_service(data / service, operations)
     _trim_endpoints(data / "endpoints.json")
     _write_authorities(root)
 
 
-def _trim_service(folder: Path) -> None:
-    """Keep the newest version of a service's model, without its documentation, uncompressed."""
+def _trim_service(folder: Path, operations: Sequence[str]) -> None:
+    """Keep some operations of the newest version of a service's model, without documentation,
+    uncompressed."""
     *older, newest = sorted(folder.iterdir())
     for version in older:
         shutil.rmtree(version)
     kept = {name: _read(newest / f"{name}.json.gz") for name in SERVICE_FILES}
     shutil.rmtree(newest)
     newest.mkdir()
+    _keep_operations(kept["service-2"], operations)
     for name, model in kept.items():
         _write(newest / f"{name}.json", _without_documentation(model))
+
+
+def _keep_operations(model: dict[str, Any], names: Sequence[str]) -> None:
+    """Take out the other operations, and the shapes that only they refer to."""
+    model["operations"] = {name: model["operations"][name] for name in names}
+    shapes, needed = model["shapes"], set[str]()
+    todo = _shapes_in(model["operations"])
+    while todo:
+        needed |= todo
+        todo = {name for shape in todo for name in _shapes_in(shapes[shape])} - needed
+    model["shapes"] = {name: shape for name, shape in shapes.items() if name in needed}
+
+
+def _shapes_in(part: Any) -> set[str]:
+    """The shapes that a part of a model refers to."""
+    if isinstance(part, list):
+        return {name for value in part for name in _shapes_in(value)}
+    if not isinstance(part, dict):
+        return set()
+    referred = {part["shape"]} if isinstance(part.get("shape"), str) else set[str]()
+    return referred | {name for value in part.values() for name in _shapes_in(value)}
 
 
 def _without_documentation(model: Any) -> Any:

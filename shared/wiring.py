@@ -9,7 +9,6 @@ from functools import cache
 
 from shared.settings import Settings
 from shared.storage import aws
-from shared.storage.customer_index import CustomerIndex
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
 from shared.storage.records import Records
@@ -47,11 +46,6 @@ def customers() -> Customers:
     return Customers(records_table(), index_table() if settings().has_index else None)
 
 
-@cache
-def customer_index() -> CustomerIndex:
-    return CustomerIndex(index_table(), records())
-
-
 def cursor_key() -> bytes:
     """The key page cursors are signed with.
 
@@ -73,6 +67,5 @@ def reset() -> None:
         index_table,
         records,
         customers,
-        customer_index,
     ):
         made.cache_clear()

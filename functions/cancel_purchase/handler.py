@@ -109,8 +109,8 @@ def _answer(
     if key is None:
         made = answer()
     else:
-        context = app.lambda_context
-        made = once(records_table(), tenant, key, said=said, answer=answer, context=context)
+        seconds = app.lambda_context.get_remaining_time_in_millis() / 1000
+        made = once(records_table(), tenant, key, said=said, answer=answer, seconds=seconds)
     return json_response(made["body"], made["status"])
 
 

@@ -1,28 +1,20 @@
 """The first answer to an Idempotency-Key, again.
 
 Only the answer is replayed from here. That a cancel happens once is the saga's doing, with this
-record or without it.
+record or without it. Why not Powertools' Idempotency:
+docs/decisions/0009-libraries-on-the-cold-path.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
-from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyAlreadyInProgressError,
-    IdempotencyValidationError,
-)
-
 from shared.domain.errors import IdempotencyKeyReused, OperationInProgress
-from shared.storage.dynamo import Table
+from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
 # How long an answer is kept, as at Stripe (https://docs.stripe.com/api/idempotent_requests).
@@ -39,46 +31,46 @@ def once(
     *,
     said: list[Any],
     answer: Callable[[], Answer],
-    context: Any,
+    seconds: float,
 ) -> Answer:
     """What ``answer`` made of the first request with this key; an error is not kept, so that it
     can be tried again.
 
     Args:
         said: the request; a key stands for this one only.
-        context: the Lambda context: a request that died is forgotten when its time is over.
+        seconds: how long it may take; one that died is forgotten after that.
 
     Raises:
         IdempotencyKeyReused: the key came with another request.
         OperationInProgress: the first request with this key is still under way.
     """
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    store = DynamoDBPersistenceLayer(
-        table_name=table.name,
-        key_attr="pk",
-        sort_key_attr="sk",
-        static_pk_value=tenant.requests_pk(digest),
-        expiry_attr="expires_ttl",
-        boto3_client=table.client,
-    )
-    config = IdempotencyConfig(
-        event_key_jmespath="key",
-        payload_validation_jmespath="said",
-        expires_after_seconds=KEPT_SECONDS,
-        lambda_context=context,
-    )
-
-    @idempotent_function(  # type: ignore[untyped-decorator]
-        data_keyword_argument="request", persistence_store=store, config=config, key_prefix="answer"
-    )
-    def replayable(*, request: dict[str, Any]) -> Answer:
-        del request
-        return answer()
-
+    pk, sk = tenant.requests_pk(_digest(key)), "REQUEST"
+    now = int(time.time())
+    request: Item = {"pk": pk, "sk": sk, "said": _digest(json.dumps(said))}
+    request |= {"over_at": now + int(seconds) + 1, "expires_ttl": now + KEPT_SECONDS}
+    unknown = "attribute_not_exists(pk) OR expires_ttl < :now"
+    died = "attribute_not_exists(answer) AND over_at < :now"
     try:
-        made: Answer = replayable(request={"key": digest, "said": json.dumps(said)})
-    except IdempotencyValidationError:
-        raise IdempotencyKeyReused from None
-    except IdempotencyAlreadyInProgressError:
-        raise OperationInProgress from None
+        table.put(request, f"{unknown} OR ({died})", now=now)
+    except ConditionFailed as refused:
+        return _first_answer(refused.item or {}, request)
+    try:
+        made = answer()
+    except BaseException:
+        table.delete(pk, sk)
+        raise
+    table.update_blind(pk, sk, "SET answer = :answer", answer=json.dumps(made))
     return made
+
+
+def _first_answer(first: Item, request: Item) -> Answer:
+    if first.get("said") != request["said"]:
+        raise IdempotencyKeyReused
+    if "answer" not in first:
+        raise OperationInProgress
+    made: Answer = json.loads(first["answer"])
+    return made
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,10 +10,16 @@ from aws_lambda_powertools.event_handler import Response
 from functions.list_customers import list as listing
 from shared.http.app import OPENAPI, json_response, make_app, query_params, respond, tenant_of
 from shared.observability import logger
+from shared.storage.customer_index import CustomerIndex
 from shared.tenant import Tenant
-from shared.wiring import cursor_key, customer_index, records, settings
+from shared.wiring import cursor_key, index_table, records, settings
 
 app = make_app()
+
+
+@cache
+def customer_index() -> CustomerIndex:
+    return CustomerIndex(index_table(), records())
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from functions.list_customers.handler import customer_index
 from shared import wiring
 from shared.observability import logger
 from shared.storage import aws
@@ -75,9 +76,11 @@ def wired(
     clients = {"dynamodb": tables.client, "secretsmanager": secrets_manager}
     monkeypatch.setattr(aws, "client", clients.__getitem__)
     wiring.reset()
+    customer_index.cache_clear()
     yield tables
     monkeypatch.undo()
     wiring.reset()
+    customer_index.cache_clear()
 
 
 class Context:

@@ -203,6 +203,7 @@ CACHED = (
     ("functions.stripe_webhook.handler", ("receiver",)),
     ("functions.cancel_purchase.handler", ("canceller", "reader")),
     ("functions.get_customer.handler", ("reader",)),
+    ("functions.list_customers.handler", ("customer_index",)),
     ("functions.period_end_revoker.handler", ("revoker",)),
 )
 

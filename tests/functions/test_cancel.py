@@ -6,12 +6,16 @@ import io
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from functions.cancel_purchase import handler as cancel_handler
+from functions.cancel_purchase.replay import KEPT_SECONDS, once
+from shared.domain.errors import OperationInProgress
 from shared.integrations.stripe_gateway import StripeGateway
+from shared.tenant import Tenant
 from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
 
 PHRASE = "CANCEL PURCHASE"
@@ -419,6 +423,50 @@ def test_keys_of_two_stores_are_two_keys(shop: Shop, subscription: str) -> None:
     body = {"when": "immediately", "confirmation": PHRASE}
     assert shop.post(path, body, key="abc", store="other")[0] == 404
     assert shop.post(path, body, key="abc")[0] == 200
+
+
+def answered(shop: Shop, answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """An answer to the same request with the same key, which may take ten seconds."""
+    said = ["cancel", "cust_1", "sub_1", "immediately", None]
+    table = shop.tables.records
+    return once(table, Tenant("demo"), "abc", said=said, answer=answer, seconds=10)
+
+
+def test_while_the_first_request_is_under_way_its_key_is_refused(shop: Shop) -> None:
+    def while_answering() -> dict[str, Any]:
+        with pytest.raises(OperationInProgress):
+            answered(shop, lambda: {"status": 200, "body": "the second"})
+        return {"status": 200, "body": "the first"}
+
+    assert answered(shop, while_answering)["body"] == "the first"
+    assert answered(shop, while_answering)["body"] == "the first"
+
+
+def test_a_request_that_died_is_answered_anew_once_its_time_is_over(shop: Shop, clock: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any) -> dict[str, Any]:
+        shop.tables.client.hook = die
+        raise Killed
+
+    with pytest.raises(Killed):
+        answered(shop, die)
+    shop.tables.client.hook = None
+    again = {"status": 200, "body": "again"}
+    with pytest.raises(OperationInProgress):
+        answered(shop, lambda: again)
+    clock.later(12)
+    assert answered(shop, lambda: again) == again
+
+
+def test_an_answer_is_kept_for_a_day(shop: Shop, clock: Any) -> None:
+    first, second = ({"status": 200, "body": body} for body in ("first", "second"))
+    answered(shop, lambda: first)
+    clock.later(KEPT_SECONDS)
+    assert answered(shop, lambda: second) == first
+    clock.later(2)
+    assert answered(shop, lambda: second) == second
 
 
 # -- Stripe failing -------------------------------------------------------------------------------
