@@ -30,6 +30,9 @@ from shared.tenant import Tenant
 
 # The sources by which a later event would name the person, by kind of account.
 _PROFILE_SOURCES = {"cus_": ("customer",), "guest:": ("guest", "billing"), "store:": ("store",)}
+# The sources by which a later event would say whose a purchase was, by its id; else a payment's.
+_PURCHASE_SOURCES = {"sub_": ("session", "link"), "code_": ("link",)}
+_PAYMENT_SOURCES = ("session", "payment_intent", "charge", "link")
 _WHO = ("name", "email", "grouptizer_id", "avatar_url", "telegram_user_id", "access_code")
 _FREE_TEXT = ("description", "failure", "reason")
 _METHOD = ("brand", "last4", "exp_month", "exp_year")
@@ -128,7 +131,9 @@ def _without_person(record: Record, at: int) -> Record:
         return _with_cleared_sources(record, cleared)
     if kind in ("PURCHASE", "TXN"):
         emptied = _with_cleared_sources(record, {"method": None, "invite_links": {}})
-        return _own_cleared(emptied, at) if kind == "PURCHASE" else emptied
+        if kind == "PURCHASE":
+            return _own_cleared(_with_all_sources(emptied), at)
+        return emptied
     return record  # invoices and links between ids: nobody is named there
 
 
@@ -138,6 +143,24 @@ def _with_cleared_sources(record: Record, cleared: Mapping[str, Any]) -> Record:
         name: source if name.startswith("re_") else _frozen(source, cleared)
         for name, source in record.sources.items()
     }
+    return replace(record, sources=sources)
+
+
+def _with_all_sources(record: Record) -> Record:
+    """A purchase with those frozen, too, that were not heard of yet."""
+    purchase = record.purchase
+    starts = (
+        names
+        for start, names in _PURCHASE_SOURCES.items()
+        if purchase.purchase_id.startswith(start)
+    )
+    sources = dict(record.sources)
+    for name in next(starts, _PAYMENT_SOURCES):
+        if name not in sources:
+            # What a purchase asks of any of them; it must look as it did.
+            outcome = None if purchase.visible else "expired"
+            data = {"created_at": purchase.purchased_at, "outcome": outcome}
+            sources[name] = _frozen(None, data)
     return replace(record, sources=sources)
 
 

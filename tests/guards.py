@@ -65,7 +65,8 @@ BUILDERS = (
 MAY_READ_DUE = re.compile(r"/(functions/period_end_revoker/revoke|local/\w+|tests/.*)\.py$")
 
 SECRETS = re.compile(
-    r"whsec_\w|[sr]k_(live|test)_\w|/bot\d+:|\b\d{3,}:[A-Za-z]\w+|eyJ[\w-]{10,}\.|a key of the tests"
+    r"whsec_\w|[sr]k_(live|test)_\w|/bot\d+:|\b\d{3,}:[A-Za-z]\w+|eyJ[\w-]{10,}\."
+    r"|a key of the tests"
 )
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
 # Fields of what comes in that say who somebody is, or that somebody wrote.

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from functions.store_events import handler as store_events
+from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.handler import receiver
 from functions.stripe_webhook.receive import parse
 from local.export import export
 from local.forget import StillNeeded, forget
+from shared.domain.clock import iso
+from shared.domain.customer import customer_id_of
 from shared.domain.errors import NotFound
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
-from tests.functions.shop import CHAT, USER, Shop
+from tests.functions.shop import CHAT, USER, Shop, SlowContext
+from tests.operations.test_restore import restore
 
 STORE = Tenant("demo")
 NAME = "Ottilie Vergissmich"
@@ -161,3 +169,149 @@ def test_forgetting_twice_changes_nothing_more(shop: Shop, customer: str) -> Non
     forget_it(shop)
     assert shop.customer() == first
     assert shop.sweep()["failed"] == 0
+
+
+# -- stopped, and too late -------------------------------------------------------------------------
+
+
+class Stopped(BaseException):
+    """The command is gone."""
+
+
+def writes_of(shop: Shop, run: Callable[[], None], stop_after: int | None = None) -> int:
+    """How many writes a command makes; it is stopped after some of them."""
+    count = 0
+
+    def note(operation: str, request: dict[str, Any]) -> None:
+        nonlocal count
+        if operation in ("put_item", "update_item", "delete_item", "transact_write_items"):
+            if count == stop_after:
+                raise Stopped
+            count += 1
+
+    shop.tables.client.hook = note
+    try:
+        run()
+    finally:
+        shop.tables.client.hook = None
+    return count
+
+
+def test_forgetting_that_was_stopped_anywhere_is_finished_by_running_it_again(
+    shop: Shop, customer: str
+) -> None:
+    whole = [shop.tables.dump(table) for table in (shop.tables.records, shop.tables.index)]
+    id_ = customer_id(shop)
+
+    def run() -> None:
+        forget(shop.tables.records, shop.tables.index, STORE, id_)
+
+    def put_back() -> None:
+        for table, items in zip((shop.tables.records, shop.tables.index), whole, strict=True):
+            restore(shop, table, items)
+
+    number = writes_of(shop, run)
+    assert number > 5
+    for stop_after in range(number):
+        put_back()
+        with pytest.raises(Stopped):
+            writes_of(shop, run, stop_after)
+        # Still known by its id, or by the one it has without a name.
+        for known in {id_, customer_id_of("demo", f"account:{customer}")}:
+            with contextlib.suppress(NotFound):
+                forget(shop.tables.records, shop.tables.index, STORE, known)
+        left = everything(shop)
+        assert not [part for part in WHO if part in left], stop_after
+        assert shop.sweep()["failed"] == 0
+
+
+def late_events(shop: Shop) -> list[dict[str, Any]]:
+    return [event for event in shop.stripe.events() if event["type"] in HANDLERS]
+
+
+def test_an_event_that_comes_first_after_forgetting_brings_no_name(shop: Shop) -> None:
+    """Each event of the story in turn is the one that was lost, and is sent again afterwards."""
+    live = shop.stripe.live
+    product = live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
+    made = live.create_customer(name=NAME, email=EMAIL, grouptizer_id=GROUPTIZER_ID)["id"]
+    sold = live.subscribe(product=product, customer=made, telegram_user_id=USER)
+    live.renew(sold["id"])
+    live.portal_cancel(sold["id"], immediately=True, comment="asked to leave")
+    live.buy_one_off(product=product, customer=made, telegram_user_id=USER, outcome="failed")
+    events = late_events(shop)
+    empty = [shop.tables.dump(table) for table in (shop.tables.records, shop.tables.index)]
+    told = 0
+    for late in events:
+        for table, items in zip((shop.tables.records, shop.tables.index), empty, strict=True):
+            restore(shop, table, items)
+        take(shop, [event for event in events if event is not late])
+        shop.sweep()
+        try:
+            forget_it(shop)
+        except (StillNeeded, ValueError):
+            continue  # without this event the story has not come to its end
+        take(shop, [late])
+        left = everything(shop)
+        assert not [part for part in WHO if part in left], late["type"]
+        for row in shop.get("/v1/customers")[1]["items"]:
+            assert shop.get(f"/v1/customers/{row['customer_id']}")[0] == 200
+        assert shop.sweep()["failed"] == 0
+        told += 1
+    assert told > len(events) / 2
+
+
+def take(shop: Shop, events: list[dict[str, Any]]) -> None:
+    for event in events:
+        body = json.dumps(event).encode()
+        assert receiver().take(parse(body), body) in ("applied", "ignored"), event["type"]
+
+
+def test_the_platforms_late_events_bring_nobody_back(shop: Shop, customer: str) -> None:
+    (purchase,) = shop.customer()["purchases"]
+    id_ = purchase["purchase_id"]
+    store_events.store_events.cache_clear()
+
+    def bus(number: int, kind: str, **detail: Any) -> None:
+        event = {
+            "id": f"bus-{number}",
+            "detail-type": kind,
+            "time": iso(int(time.time()) + number),
+            "detail": {"store_id": "demo", **detail},
+        }
+        shop.invoke("store_events", event, SlowContext())
+
+    code = {
+        "grouptizer_id": "gz-code",
+        "access_code": "ABCDEFGHJKLM",
+        "product_id": "own",
+        "redeemed_at": iso(1_770_000_000),
+        "expires_at": iso(1_780_000_000),
+        "telegram_user_id": str(USER),
+    }
+    profile = {"grouptizer_id": "gz-code", "name": NAME, "email": EMAIL}
+    bus(0, "ProductChanged", product_id="own", name="Own", telegram_chat_ids=str(CHAT))
+    bus(1, "AccessCodeRedeemed", **code)
+    bus(2, "CustomerProfileChanged", **profile)
+    shop.sweep()
+    forget_it_of(shop, customer)
+    others = [
+        row["customer_id"]
+        for row in shop.get("/v1/customers")[1]["items"]
+        if row["grouptizer_id"] == "gz-code"
+    ]
+    for other in others:
+        forget(shop.tables.records, shop.tables.index, STORE, other)
+    bus(3, "CustomerProfileChanged", **profile)
+    bus(4, "AccessCodeRedeemed", **code)
+    bus(5, "TelegramLinked", purchase_id=id_, telegram_user_id=str(USER))
+    bus(6, "TelegramLinked", purchase_id="code_ABCDEFGHJKLM", telegram_user_id=str(USER))
+    left = everything(shop)
+    assert not [part for part in WHO if part in left]
+    store_events.store_events.cache_clear()
+
+
+def forget_it_of(shop: Shop, account: str) -> None:
+    for row in shop.get("/v1/customers")[1]["items"]:
+        exported = json.dumps(export(shop.tables.records, STORE, row["customer_id"]))
+        if account in exported:
+            forget(shop.tables.records, shop.tables.index, STORE, row["customer_id"])
