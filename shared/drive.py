@@ -23,6 +23,7 @@ from shared.domain.merge import Fetched
 from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
 from shared.integrations.stripe_gateway import (
     StripeGateway,
+    StripeKeyRefused,
     StripeMissing,
     StripeRefusal,
     StripeUnavailable,
@@ -185,6 +186,9 @@ class Driver:
         except StripeMissing:
             return self._after_missing(record, owner, deadline)
         except StripeRefusal as error:
+            # What was promised with a 202 isn't lost because a key expired meanwhile.
+            if attempt > 1 and isinstance(error, StripeKeyRefused):
+                return self._postpone(record, owner, "stripe", error.reason)
             return self._refuse(record, owner, error.reason)
         return record
 
@@ -208,7 +212,8 @@ class Driver:
         ends_at = record.purchase.ends_at
         try:
             record = self._refresh(record, self._ref(record), deadline)
-        except StripeMissing:
+        except (StripeMissing, StoreDisconnected):
+            # Nobody can say more: what is known counts.
             pass
         except (StripeUnavailable, StripeRefusal) as error:
             return self._postpone(record, owner, "look", error.reason)
@@ -268,7 +273,7 @@ class Driver:
         purchase = record.purchase
         store = self.registry.of_store(store_of(record.key.pk))
         if store.disconnected_at is not None:
-            raise StripeRefusal("The store has disconnected its Stripe account")
+            raise StoreDisconnected("The store has disconnected its Stripe account")
         return SubscriptionRef(
             purchase.purchase_id, livemode=purchase.livemode, stripe_account=store.account
         )
@@ -323,6 +328,10 @@ class Driver:
 
     def _bring_list_up_to_date(self, record: Record) -> None:
         self.customers.reindex(store_of(record.key.pk), account_of(record.key.pk))
+
+
+class StoreDisconnected(StripeRefusal):
+    """The store has disconnected its Stripe account from this deployment."""
 
 
 def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:

@@ -1291,7 +1291,11 @@ class StripeAccount(Billing):
         """The store owner disconnects the platform (Connect): every later call answers 403."""
         if self.account_id is None:
             raise invalid("Only a connected account can be deauthorized.")
-        application = {"id": "ca_StandInPlatform", "object": "application", "name": "Customers"}
+        application = {
+            "id": "ca_StandInPlatform",
+            "object": "application",
+            "name": "The stand-in platform",
+        }
         self.emit("account.application.deauthorized", application)
         self.host.disconnect(self.account_id)
 
@@ -1301,7 +1305,11 @@ class StripeAccount(Billing):
         if self.account_id is None:
             raise invalid("Only a connected account can be authorized.")
         self.host.reconnect(self.account_id)
-        application = {"id": "ca_StandInPlatform", "object": "application", "name": "Customers"}
+        application = {
+            "id": "ca_StandInPlatform",
+            "object": "application",
+            "name": "The stand-in platform",
+        }
         self.emit("account.application.authorized", application)
 
     @operation

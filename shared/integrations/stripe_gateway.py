@@ -53,6 +53,10 @@ class StripeRefusal(StripeError):
     """Stripe won't do it however often it is asked: key, account, mode, or the request itself."""
 
 
+class StripeKeyRefused(StripeRefusal):
+    """The deployment's API key is missing or not accepted: its operator can change that."""
+
+
 class StripeMissing(StripeError):
     """Stripe has no such object in this account and mode."""
 
@@ -237,12 +241,12 @@ class StripeGateway:
         key = _key_of(self._keys(), mode)
         try:
             return self._send(key, method, path, params, options)
-        except _KeyNotAccepted as error:
+        except StripeKeyRefused as error:
             if self._refresh_keys is not None:
                 fresh = _key_of(self._refresh_keys(), mode)
                 if fresh != key:
                     return self._send(fresh, method, path, params, options)
-            raise StripeRefusal(error.reason) from None
+            raise StripeKeyRefused(error.reason) from None
 
     def _send(
         self,
@@ -283,16 +287,12 @@ class StripeGateway:
             return self._clients[key]
 
 
-class _KeyNotAccepted(StripeRefusal):
-    pass
-
-
 def _failure(error: stripe.StripeError) -> StripeError:
     status, code = error.http_status, error.code or ""
     if status is None or status < 300:
         return StripeUnavailable("Stripe could not be reached, or its answer not be read")
     if status == 401:
-        return _KeyNotAccepted("Stripe does not accept the API key")
+        return StripeKeyRefused("Stripe does not accept the API key")
     if status == 403:
         return StripeRefusal("Stripe gives no access to this account; it may be disconnected")
     if status == 404 or code == "resource_missing":
@@ -309,7 +309,7 @@ def _key_of(keys: Mapping[str, str], mode: Mode) -> str:
     name = "live" if mode.livemode else "test"
     key = keys.get(name)
     if not key:
-        raise StripeRefusal(f"Stripe's {name} mode is not connected")
+        raise StripeKeyRefused(f"Stripe's {name} mode is not connected")
     return key
 
 

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from functions.cancel_purchase import handler as cancel_handler
 from functions.cancel_purchase.replay import KEPT_SECONDS, once
 from shared.domain.errors import OperationInProgress
 from shared.integrations.stripe_gateway import StripeGateway
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
 
@@ -528,6 +530,42 @@ def test_a_disconnected_account_is_refused_and_nothing_is_said_to_be_done(
     assert (refused["event"], refused["detail"]) == ("cancel_refused", problem["detail"])
     shop.stripe.reconnect()
     assert shop.cancel()[0] == 200
+
+
+def test_a_key_that_expires_while_a_cancel_is_outstanding_only_delays_it(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.stripe.fail("DELETE", "/v1/subscriptions/.*", status=500, after_effect=False)
+    assert shop.cancel()[0] == 202
+    shop.stripe.disconnect()
+    clock.later(60)
+    shop.sweep()
+    assert statuses(shop) == ("active", "granted")
+    shop.stripe.reconnect()
+    clock.later(3600)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+
+
+def test_the_end_of_a_period_comes_though_the_store_disconnected_meanwhile(
+    shop: Shop, clock: Any
+) -> None:
+    Registry(shop.tables.records, "demo").register(Tenant("demo"), "acct_1Shop")
+    account = shop.stripe.account("acct_1Shop")
+    product = account.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
+    account.subscribe(product=product, telegram_user_id=USER)
+    shop.deliver()
+    shop.telegram.bot_api.join(CHAT, USER)
+    assert shop.cancel("period_end")[0] == 200
+    shop.deliver()
+    account.deauthorize()
+    shop.deliver()
+    clock(datetime.fromisoformat(shop.purchase()["cancel_at"]).timestamp() - 60)
+    shop.sweep()
+    assert statuses(shop) == ("active", "granted")
+    clock.later(120)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
 
 
 def test_a_refusal_of_long_ago_is_not_the_answer_to_a_retried_removal(
