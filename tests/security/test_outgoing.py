@@ -1,99 +1,114 @@
-"""What is sent to AWS, Stripe and Telegram is what they take."""
+"""What is sent to AWS, Stripe and Telegram is what they take: in every test (tests/guards.py), and
+here that the guard would notice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-import botocore.session
 import pytest
-import stripe
-from botocore.validate import ParamValidator
 
-from shared.integrations.stripe_gateway import Mode, StripeGateway, SubscriptionRef
-from tests.functions.shop import CHAT, USER, Shop
+from shared.integrations.stripe_gateway import Mode, StripeGateway
+from shared.integrations.telegram_gateway import TelegramGateway, new_session
+from shared.settings import Settings
+from shared.storage import aws
+from shared.storage.dynamo import Table
+from shared.storage.schedules import Schedules
+from shared.storage.secrets import Secrets
+from tests import outgoing
+from tests.faults.memory_dynamo import MemoryDynamo
+from tests.functions.conftest import FakeSecretsManager
+from tests.functions.shop import CHAT, USER, FakeScheduler, Shop
+from tests.guards import Breach, breaches
 
-REF = SubscriptionRef("sub_1", livemode=True)
-
-
-class Recorded(StripeGateway):
-    """The gateway, with its requests kept instead of sent."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: {"live": "sk_live_x"}, "http://nowhere")
-        self.sent: list[tuple[str, str, dict[str, Any]]] = []
-
-    def _send(
-        self,
-        key: str,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] | None,
-        options: Mapping[str, str],
-    ) -> dict[str, Any]:
-        self.sent.append((method, path, dict(params or {})))
-        return {"data": [], "has_more": False, "status": "active"}
+LIVE = Mode(livemode=True)
 
 
 def test_the_database_of_every_test_gets_requests_that_botocore_has_checked(shop: Shop) -> None:
-    """Deployed, that check is left out: it found nothing that these tests let through."""
     assert shop.tables.client._client.meta.config.parameter_validation is True
 
 
-def test_schedules_are_as_eventbridge_scheduler_takes_them(shop: Shop) -> None:
-    shop.stripe.live.subscribe()
-    shop.deliver()
-    shop.cancel("period_end")
-    model = botocore.session.get_session().get_service_model("scheduler")
-    (schedule,) = shop.scheduler.schedules.values()
-    for operation in ("CreateSchedule", "UpdateSchedule"):
-        shape = model.operation_model(operation).input_shape
-        problems = ParamValidator().validate(schedule, shape)
-        assert not problems.has_errors(), problems.generate_report()
+@pytest.mark.parametrize(("variable", "checked"), [("", False), ("true", True)])
+def test_functions_check_their_requests_where_they_are_tried(
+    monkeypatch: pytest.MonkeyPatch, variable: str, checked: bool
+) -> None:
+    """local/deploy.py sets the variable; a deployment does without."""
+    monkeypatch.setenv("VALIDATE_REQUESTS", variable)
+    assert Settings().validates_requests is checked
+    assert aws._config().parameter_validation is checked
 
 
-CALLS: list[tuple[str, Any, Any]] = [
-    (
-        "cancel_subscription",
-        lambda g: g.cancel_subscription(REF, idempotency_key="k"),
-        stripe.params.SubscriptionCancelParams,
+def stripe() -> StripeGateway:
+    return StripeGateway(lambda: {"live": "rk_live_x"}, "http://127.0.0.1:9")
+
+
+def telegram() -> TelegramGateway:
+    return TelegramGateway(new_session(), "http://127.0.0.1:9", lambda **_: "1:x")
+
+
+def table() -> Any:
+    return Table(MemoryDynamo(), "records").client
+
+
+def schedules() -> Any:
+    return Schedules(FakeScheduler(), group="g", revoker_arn="a", role_arn="r")._client
+
+
+def secrets() -> Any:
+    return Secrets(FakeSecretsManager())._client
+
+
+NOT_TAKEN: dict[str, Callable[[], Any]] = {
+    "a refund": lambda: stripe()._ask("post", "/v1/refunds", LIVE, {"charge": "ch_1"}),
+    "a schedule's cancel": lambda: stripe()._ask(
+        "post", "/v1/subscription_schedules/sub_sched_1/cancel", LIVE
     ),
-    (
-        "cancel_at_period_end",
-        lambda g: g.cancel_at_period_end(REF, idempotency_key="k"),
-        stripe.params.SubscriptionUpdateParams,
+    "an unknown path": lambda: stripe().list_page("customer", LIVE),
+    "an unknown parameter": lambda: stripe().list_page("events", LIVE, sorted="yes"),
+    "a parameter of another type": lambda: stripe().list_page(
+        "events", LIVE, delivery_success="false"
     ),
-    (
-        "list_line_items",
-        lambda g: list(g.list_line_items("cs_1", Mode(livemode=True))),
-        stripe.params.checkout.SessionListLineItemsParams,
+    "an unknown parameter within": lambda: stripe().list_page(
+        "events", LIVE, **{"created[after]": 1}
     ),
-    (
-        "list_balance_transactions",
-        lambda g: list(g.list_balance_transactions("cus_1", Mode(livemode=True))),
-        stripe.params.CustomerListBalanceTransactionsParams,
+    "a ban": lambda: telegram()._call("banChatMember", {"chat_id": CHAT, "user_id": USER}, 1),
+    "a parameter Telegram doesn't know": lambda: telegram()._call(
+        "unbanChatMember", {"chat_id": CHAT, "user_id": USER, "only_if_baned": True}, 1
     ),
-    (
-        "webhook_endpoints",
-        lambda g: list(g.list_all("webhook_endpoints", Mode(livemode=True))),
-        stripe.params.WebhookEndpointListParams,
+    "a user by name": lambda: telegram()._call(
+        "getChatMember", {"chat_id": CHAT, "user_id": "@name"}, 1
     ),
-]
+    "a user nobody named": lambda: telegram()._call("getChatMember", {"chat_id": CHAT}, 1),
+    "a key that is no string": lambda: table().get_item(
+        TableName="records", Key={"pk": {"S": "BOT"}, "sk": {"S": 5}}
+    ),
+    "an option that DynamoDB doesn't know": lambda: table().get_item(
+        TableName="records", Key={"pk": {"S": "BOT"}, "sk": {"S": "STATE"}}, Consistent=True
+    ),
+    "a schedule without a time": lambda: schedules().create_schedule(Name="x", GroupName="g"),
+    "a secret by another name": lambda: secrets().get_secret_value(SecretArn="a"),
+}
 
 
-@pytest.mark.parametrize(("name", "call", "params"), CALLS, ids=[c[0] for c in CALLS])
-def test_stripe_is_sent_parameters_of_its_sdk(name: str, call: Any, params: Any) -> None:
-    gateway = Recorded()
-    call(gateway)
-    known = params.__annotations__
-    ((_, _, sent),) = gateway.sent
-    assert sent
-    for parameter, value in sent.items():
-        assert parameter in known, parameter
-        assert type(value).__name__ in str(known[parameter]), parameter
+@pytest.mark.parametrize("name", NOT_TAKEN)
+def test_what_others_do_not_take_fails_its_test(name: str) -> None:
+    with pytest.raises(Breach):
+        NOT_TAKEN[name]()
+    assert breaches
+    breaches.clear()
 
 
-def test_telegram_is_sent_parameters_of_its_bot_api(shop: Shop) -> None:
+def test_what_is_checked_once_is_checked_by_its_shape() -> None:
+    request = {"TableName": "records", "Key": {"pk": {"S": "a"}, "sk": {"S": "b"}}}
+    for _ in range(2):
+        assert outgoing.aws_problem("dynamodb", "get_item", request) is None
+    for wrong in ({"S": 1}, {"N": 1}, "a", {}):
+        changed = {**request, "Key": {"pk": {"S": "a"}, "sk": wrong}}
+        problem = outgoing.aws_problem("dynamodb", "get_item", changed)
+        assert (problem is None) == (wrong == {})  # botocore takes an empty union
+
+
+def test_the_stand_in_has_nothing_to_object_to(shop: Shop) -> None:
     product = shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
     shop.stripe.live.subscribe(product=product, telegram_user_id=USER)
     shop.deliver()
@@ -101,13 +116,3 @@ def test_telegram_is_sent_parameters_of_its_bot_api(shop: Shop) -> None:
     shop.cancel()
     assert shop.telegram.requests()
     assert shop.telegram.violations() == []
-
-
-def test_a_key_that_was_refused_is_read_once_more(shop: Shop) -> None:
-    shop.stripe.live.subscribe()
-    shop.deliver()
-    shop.secrets.values["STRIPE_API_SECRET_ARN"] = {"live": "sk_live_old"}
-    shop.secrets.reads.clear()
-    status, answer = shop.cancel()
-    assert (status, answer["code"]) == (502, "stripe_refused")
-    assert shop.secrets.reads.count("STRIPE_API_SECRET_ARN") == 1
