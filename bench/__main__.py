@@ -48,8 +48,9 @@ DATABASE_SECONDS = 0.004
 
 HEAD = """# Cold starts, warm calls, package, price
 
-`make bench` on {date}: {machine}. Ratios of instructions (cachegrind), in brackets of CPU time
-measured in turn, which is noisy on a machine with other work.
+`make bench` on {date}: {machine}, other work beside it (load {load}). Ratios of
+instructions (cachegrind), in brackets of CPU time measured in turn, which is noisy on a machine
+with other work.
 
 **B**: a process from its start to a ready `boto3.client("dynamodb")` of the untrimmed packages.
 Cold: a process from its start to the answer to its first event. **Q**: one bare boto3 Query that
@@ -100,6 +101,13 @@ def scenarios(here: World) -> list[Scenario]:
             "cancel at once, with removal",
             "cancel_purchase",
             lambda: here.cancel("immediately"),
+            "1.40",
+            "1.05",
+        ),
+        Scenario(
+            "cancel at the period's end",
+            "cancel_purchase",
+            lambda: here.cancel("period_end"),
             "1.40",
             "1.05",
         ),
@@ -318,6 +326,7 @@ def main() -> None:
     count = measure.VALGRIND is not None and not arguments.parse_args().cpu_only
     if not count:
         print("valgrind is not here: CPU time only")
+    load = os.getloadavg()[0]
     python = os.path.realpath(ROOT / ".venv" / "bin" / "python")
     packages, code = measure.build(python)
     table = Table()
@@ -339,7 +348,7 @@ def main() -> None:
         logger.registered_handler.setStream(nowhere)  # type: ignore[attr-defined]
         with contextlib.redirect_stdout(nowhere):
             _measure(table, python, packages, code, count=count)
-    write(table)
+    write(table, f"{load:.0f} to {os.getloadavg()[0]:.0f}")
 
 
 def _measure(table: Table, python: str, packages: Path, code: Path, *, count: bool) -> None:
@@ -361,9 +370,9 @@ def _measure(table: Table, python: str, packages: Path, code: Path, *, count: bo
         )
 
 
-def write(table: Table) -> None:
+def write(table: Table, load: str) -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    text = HEAD.format(date=f"{datetime.now(UTC):%Y-%m-%d}", machine=machine)
+    text = HEAD.format(date=f"{datetime.now(UTC):%Y-%m-%d}", machine=machine, load=load)
     target = ROOT / "docs" / "bench" / "perf.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(f"{text}\n{table.markdown()}\n")

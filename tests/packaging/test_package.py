@@ -36,6 +36,9 @@ SERVICES: dict[str, tuple[str, ...]] = trimming.SERVICES
 CLIENTS = {"dynamodb": DynamoClient, "scheduler": SchedulerClient, "secretsmanager": SecretsClient}
 
 pytestmark = pytest.mark.xdist_group("packaging")
+OF_THE_RUNTIME = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 13), reason="the functions' Python is 3.13"
+)
 
 # What isn't in a function's process after its first event. The driver brings Stripe, Telegram and
 # the schedules, which reading and most events don't need.
@@ -91,6 +94,11 @@ def first_events(packages: Path) -> Iterator[dict[str, Ran]]:
     forget_what_was_made()
 
 
+def make(target: str, into: Path) -> None:
+    command = ("make", "-s", "-C", str(ROOT / "packaging"), target)
+    subprocess.run([*command, f"ARTIFACTS_DIR={into}", f"PYTHON={sys.executable}"], check=True)
+
+
 def _events(here: World) -> dict[str, dict[str, Any]]:
     return {
         "list_customers": get("/v1/customers"),
@@ -123,6 +131,7 @@ def test_every_client_is_built_from_the_trimmed_data(packages: Path) -> None:
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(packages),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
@@ -159,15 +168,16 @@ def test_the_services_of_the_layer_are_those_the_code_asks_for() -> None:
     assert asked == set(SERVICES)
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="the functions' Python is 3.13")
+@OF_THE_RUNTIME
+def test_the_layer_holds_fresh_bytecode_of_every_module(packages: Path) -> None:
+    make("compiled", packages)
+    fresh, modules = fresh_bytecode(packages)
+    assert fresh == modules > 500
+
+
+@OF_THE_RUNTIME
 def test_an_artefact_holds_the_code_and_its_fresh_bytecode_and_nothing_else(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            *("make", "-s", "-C", str(ROOT / "packaging"), "build-GetCustomerFunction"),
-            *(f"ARTIFACTS_DIR={tmp_path}", f"PYTHON={sys.executable}"),
-        ],
-        check=True,
-    )
+    make("build-GetCustomerFunction", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"functions", "shared"}
     fresh, modules = fresh_bytecode(tmp_path)
     assert fresh == modules > 50
