@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
 import react from '@vitejs/plugin-react';
-import { defineConfig, loadEnv } from 'vite';
+import { defineConfig, type HtmlTagDescriptor, loadEnv, type Plugin } from 'vite';
 
 /** Beside each text its gzip, which the local front serves; CloudFront makes its own. */
 const gzip = {
@@ -18,11 +18,42 @@ const gzip = {
   },
 };
 
+/**
+ * The application is fetched while the login goes on. On the way to the issuer too: whoever comes
+ * back from there finds it in the cache.
+ */
+const preloadApp: Plugin = {
+  name: 'preload-app',
+  transformIndexHtml: {
+    order: 'post',
+    handler(_, { bundle = {} }) {
+      // After what the login itself asks for.
+      const later = { crossorigin: true, fetchpriority: 'low' };
+      const chunks = Object.values(bundle).filter((one) => one.type === 'chunk' && !one.isEntry);
+      const app = chunks.find((chunk) => chunk.name === 'app');
+      const parts = chunks.filter((one) => one === app || app?.imports.includes(one.fileName));
+      const tags: HtmlTagDescriptor[] = parts.map(({ fileName }) => ({
+        tag: 'link',
+        attrs: { rel: 'modulepreload', href: `/${fileName}`, ...later },
+        injectTo: 'head',
+      }));
+      for (const style of app?.viteMetadata?.importedCss ?? []) {
+        tags.push({
+          tag: 'link',
+          attrs: { rel: 'preload', as: 'style', href: `/${style}`, ...later },
+          injectTo: 'head',
+        });
+      }
+      return tags;
+    },
+  },
+};
+
 export default defineConfig(({ mode }) => {
   // While developing: `make run` in one terminal, `npm run dev` in another.
   const { STACK: stack = 'http://localhost:8080' } = loadEnv(mode, import.meta.dirname, 'STACK');
   return {
-    plugins: [react(), gzip],
+    plugins: [react(), preloadApp, gzip],
     build: {
       target: 'es2022',
       chunkSizeWarningLimit: 600,

@@ -22,12 +22,12 @@ import './theme.css';
 import { Button, MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';
 import { RouterProvider } from '@tanstack/react-router';
-import { StrictMode } from 'react';
+import { startTransition, StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { queryClient } from './api/queries';
 import { LoginError } from './auth/login';
-import { makeRouter } from './router';
+import { makeRouter, prefetch } from './router';
 import { t } from './texts';
 import { theme } from './theme';
 import { WarnIcon } from './ui/icons';
@@ -49,23 +49,29 @@ const element = document.getElementById('root');
 if (element === null) throw new Error('index.html has no #root');
 const root = createRoot(element);
 
+// As a transition, the first page is drawn in small pieces and a slow phone stays responsive.
 const show = (page: React.ReactNode) =>
-  root.render(
-    <StrictMode>
-      {/* Variables come from theme.css, not from a style element that the policy would block. */}
-      <MantineProvider
-        theme={theme}
-        defaultColorScheme="auto"
-        withCssVariables={false}
-        withGlobalClasses={false}
-      >
-        <QueryClientProvider client={queryClient}>{page}</QueryClientProvider>
-      </MantineProvider>
-    </StrictMode>,
+  startTransition(() =>
+    root.render(
+      <StrictMode>
+        {/* Variables come from theme.css, not from a style element that the policy would block. */}
+        <MantineProvider
+          theme={theme}
+          defaultColorScheme="auto"
+          withCssVariables={false}
+          withGlobalClasses={false}
+        >
+          <QueryClientProvider client={queryClient}>{page}</QueryClientProvider>
+        </MantineProvider>
+      </StrictMode>,
+    ),
   );
 
-/** Shows the page of the present address. */
-export const showApp = () => show(<RouterProvider router={makeRouter()} />);
+/** Shows the page of the present address. What it will ask for is asked for before it is drawn. */
+export const showApp = () => {
+  prefetch(window.location);
+  show(<RouterProvider router={makeRouter()} />);
+};
 
 /** Shows why nobody could be logged in. */
 export const showLoginFailed = (error: unknown) => show(<LoginFailed error={error} />);

@@ -1,11 +1,14 @@
-/** The first script: logs in, and fetches everything else meanwhile. */
+/** The first script: logs in. Everything else is on its way meanwhile: vite.config.ts. */
 
 import { login } from './auth/login';
 
-const app = () => import('./app');
+// Mantine's own note of what was chosen, before it can read it itself.
+const scheme = localStorage.getItem('mantine-color-scheme-value');
+if (scheme === 'light' || scheme === 'dark') {
+  document.documentElement.dataset['mantineColorScheme'] = scheme;
+}
 
-// On the way out to the issuer it would be fetched for nothing.
-if (login.isReturning) void app();
+const app = () => import('./app');
 
 login.start().then(
   // Only now: the router reads the address, which the login has just put back.

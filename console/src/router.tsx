@@ -7,11 +7,13 @@ import {
   useNavigate,
 } from '@tanstack/react-router';
 
+import { customerQuery, customersQuery, productsQuery, queryClient } from './api/queries';
 import { CustomersPage } from './customers/CustomersPage';
 import {
   type CustomersSearch,
   customersSearch,
   parseSearch,
+  queryOf,
   stringifySearch,
 } from './customers/search';
 import { Shell } from './Shell';
@@ -40,11 +42,26 @@ export const customersRoute = createRoute({
   component: CustomersPage,
 });
 
+const customerPage = () => import('./customer/CustomerPage');
+
 export const customerRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/customers/$customerId',
-  component: lazyRouteComponent(() => import('./customer/CustomerPage'), 'CustomerPage'),
+  component: lazyRouteComponent(customerPage, 'CustomerPage'),
 });
+
+/** Begins to fetch what the page of an address needs. */
+export function prefetch({ pathname, search }: Location) {
+  const customerId = /^\/customers\/([^/]+)$/.exec(pathname)?.[1];
+  if (pathname === '/') {
+    const query = queryOf(customersSearch(parseSearch(search)));
+    void queryClient.prefetchQuery(customersQuery(query));
+    void queryClient.prefetchQuery(productsQuery);
+  } else if (customerId !== undefined) {
+    void customerPage();
+    void queryClient.prefetchQuery(customerQuery(decodeURIComponent(customerId)));
+  }
+}
 
 /** A router that starts at the window's present address. */
 export function makeRouter() {

@@ -157,7 +157,7 @@ const problems: Record<string, Trouble> = {
 
 const fault: Trouble = {
   title: 'Something went wrong on our side',
-  advice: 'Try again in a moment. If it stays, tell support the request number.',
+  advice: 'Try again in a moment. If it goes on, give support the request number.',
 };
 
 const cancelProblems: Record<string, Trouble> = {
@@ -240,7 +240,7 @@ export const t = {
     },
     refused: {
       title: 'The login did not succeed',
-      advice: 'Log in again. If it stays, tell whoever runs the console.',
+      advice: 'Log in again. If it goes on, tell whoever runs the console.',
     },
     rejected: {
       title: 'The server does not accept this login',
@@ -254,7 +254,7 @@ export const t = {
 
   crashed: {
     title: 'This page stopped working',
-    advice: 'Load it again. If it stays, tell support what you did last.',
+    advice: 'Load it again. If it goes on, tell support what you did last.',
     reload: 'Load again',
   },
   unknownPage: {
@@ -396,6 +396,10 @@ export const t = {
     stripePending: 'Waiting for Stripe to confirm the cancellation',
     schedulePending: 'Waiting for Stripe to confirm the end of the period',
     stripePendingAdvice: 'It is tried again by itself. You can leave this page.',
+    refused: (date: string) => `Stripe refused the cancellation of ${date}`,
+    refusedAdvice:
+      'Nothing was cancelled. Check in Stripe that the account is still connected and the subscription exists there, then cancel again.',
+    notCancelled: (product: string) => `${product} was not cancelled: Stripe refused.`,
     notLinkedHint: 'The customer never linked a Telegram account to this purchase.',
     failedTitle: 'Could not be removed from Telegram',
     failedUnknown: 'Telegram refused the removal.',

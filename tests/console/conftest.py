@@ -1,8 +1,9 @@
 """A browser on the console of a running local stack.
 
 Everything real but Stripe and Telegram: the built console, the login, the functions, the database.
-Each test makes its own people, so that tests don't see each other's changes; the store has some
-demo customers beside them. What a screen looks like is kept in ``test-artifacts/console``.
+Each test makes its own people, so that tests don't see each other's changes; those of the list
+have some demo customers beside them. What a screen looks like is kept in
+``test-artifacts/console``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -51,21 +52,29 @@ _PALETTE = (("#d8e2dc", "#5c7a70"), ("#cddafd", "#4a5fa5"), ("#fde2e4", "#b56576
 
 expect.set_options(timeout=15_000)
 
+T = TypeVar("T")
 
+
+# What changes purchases, and the rest: about as long, so that two workers share the work and
+# neither starts a stack for a test or two.
+_GROUPS = {"test_cancel.py": "console-cancel", "test_customer.py": "console-cancel"}
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them run in one worker: each worker would start a stack for itself."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("console"))
+            item.add_marker(pytest.mark.xdist_group(_GROUPS.get(item.path.name, "console")))
 
 
 def _chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if (found := shutil.which(name)) is not None:
             return found
+    how = "Chromium is not installed; the console is tried in it: apt-get install chromium"
     if os.environ.get("CI"):
-        pytest.fail("Chromium is not installed")
-    pytest.skip("Chromium is not installed")
+        pytest.fail(how)
+    pytest.skip(how)
 
 
 @pytest.fixture(scope="package")
@@ -85,6 +94,8 @@ def browser() -> Iterator[Browser]:
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
+                # Nothing outside; without waiting for a network that may be there or not.
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
             ],
             env=dict(clean_environment()),
         )
@@ -99,6 +110,7 @@ class Shop:
     stack: Stack
     stripe: Control
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -137,6 +149,13 @@ class Shop:
     def customer_id(self, email: str) -> str:
         (found,) = self.get(f"/v1/customers?search={email}")["items"]
         return str(found["customer_id"])
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What a test only looks at, made for its first size and there for the second."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
 
     def person(self, name: str = "Ada Tester") -> Buyer:
         """Somebody who has bought nothing yet, with a chat and a Telegram account of their own."""
@@ -206,8 +225,13 @@ class Buyer:
 @pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with Stack(Options(data_dir=tmp_path_factory.mktemp("console"), port=0)) as stack:
-        assert seed(stack.stripe_url, DEMO_CUSTOMERS)["delivered"]
         yield Shop(stack, Control(stack.stripe_url))
+
+
+@pytest.fixture(scope="package")
+def demo(shop: Shop) -> None:
+    """Customers enough for two pages of the list."""
+    assert seed(shop.stack.stripe_url, DEMO_CUSTOMERS)["delivered"]
 
 
 @pytest.fixture(autouse=True)
@@ -220,61 +244,90 @@ def _all_is_well_again(request: pytest.FixtureRequest) -> Iterator[None]:
         requests.delete(f"{shop.stack.stripe_url}/_control/faults", timeout=30)
 
 
-def _portrait(route: Route) -> None:
-    number = re.search(r"(\d+)\.png", route.request.url)
-    if number is None:
-        route.abort()
-        return
-    back, front = _PALETTE[int(number[1]) // 3 % len(_PALETTE)]
-    route.fulfill(content_type="image/svg+xml", body=_PORTRAIT.format(back=back, front=front))
+def portraits(page: Page) -> None:
+    """Pictures of people; without, there are none."""
+
+    def draw(route: Route) -> None:
+        number = re.search(r"(\d+)\.png", route.request.url)
+        if number is None:
+            route.abort()
+            return
+        back, front = _PALETTE[int(number[1]) // 3 % len(_PALETTE)]
+        route.fulfill(content_type="image/svg+xml", body=_PORTRAIT.format(back=back, front=front))
+
+    page.route("https://**/*", draw)
 
 
-Open = Callable[..., Page]
+class People:
+    """Browser profiles; what their pages complain about is kept."""
 
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self.complaints: list[str] = []
 
-@pytest.fixture
-def new_context(browser: Browser, shop: Shop) -> Iterator[Callable[..., BrowserContext]]:
-    """Browsers of one person; ``size``, ``store`` (``None``: not logged in before), and whatever
-    Playwright's ``new_context`` takes. What a page complains about fails the test."""
-    opened: list[BrowserContext] = []
-    complaints: list[str] = []
-
-    def heard(message: ConsoleMessage) -> None:
-        # A request that fails is told in the console too; those are some tests' very subject.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            complaints.append(message.text)
-
-    def new(size: str = "desktop", store: str | None = DEFAULT_STORE, **more: Any) -> Any:
+    def new(self, size: str, store: str | None, **more: Any) -> BrowserContext:
+        """``store``: whose owner has logged in before; whatever Playwright's ``new_context``
+        takes."""
         settings: dict[str, Any] = {
-            "viewport": SIZES.get(size, SIZES["desktop"]),
+            "viewport": SIZES[size],
             "is_mobile": size == "phone",
             "has_touch": size == "phone",
             "timezone_id": "Europe/Berlin",
             "locale": "en-GB",
             "reduced_motion": "reduce",
         }
-        context = browser.new_context(**{**settings, **more})
+        context = self._browser.new_context(**{**settings, **more})
         context.set_default_timeout(15_000)
-        context.route("https://**/*", _portrait)
-        context.on("console", heard)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("console", self._heard)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         if store is not None:
-            # The issuer remembers who logged in, in a cookie.
-            port = shop.url.rsplit(":", 1)[1]
-            cookie: Any = {
-                "name": f"store_{port}",
-                "value": store,
-                "domain": "localhost",
-                "path": "/oidc",
-            }
-            context.add_cookies([cookie])
-        opened.append(context)
+            self.log_in(context, store)
         return context
+
+    def log_in(self, context: BrowserContext, store: str) -> None:
+        # The issuer remembers who logged in, in a cookie.
+        cookie: Any = {
+            "name": f"store_{self._url.rsplit(':', 1)[1]}",
+            "value": store,
+            "domain": "localhost",
+            "path": "/oidc",
+        }
+        context.add_cookies([cookie])
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        # A request that fails is told in the console too; those are some tests' very subject.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+
+@pytest.fixture(scope="package")
+def people(browser: Browser, shop: Shop) -> People:
+    return People(browser, shop.url)
+
+
+@pytest.fixture
+def _no_complaints(people: People) -> Iterator[None]:
+    people.complaints.clear()
+    yield
+    assert people.complaints == []
+
+
+NewContext = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def new_context(people: People, _no_complaints: None) -> Iterator[NewContext]:
+    """Browser profiles of a test's own: ``size``, ``store`` (``None``: not logged in before)."""
+    opened: list[BrowserContext] = []
+
+    def new(size: str = "desktop", store: str | None = DEFAULT_STORE, **more: Any) -> Any:
+        opened.append(people.new(size, store, **more))
+        return opened[-1]
 
     yield new
     for context in opened:
         context.close()
-    assert complaints == []
 
 
 @pytest.fixture(params=list(SIZES))
@@ -282,10 +335,26 @@ def size(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="package")
+def profiles(people: People) -> Iterator[dict[str, BrowserContext]]:
+    """One for each size: with its cache a page takes half the time."""
+    made = {size: people.new(size, DEFAULT_STORE) for size in SIZES}
+    yield made
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
-def page(new_context: Callable[..., BrowserContext], size: str) -> Page:
+def page(
+    profiles: dict[str, BrowserContext], people: People, size: str, _no_complaints: None
+) -> Iterator[Page]:
     """A page of somebody logged in, on a desktop and on a phone."""
-    return new_context(size).new_page()
+    people.log_in(profiles[size], DEFAULT_STORE)
+    page = profiles[size].new_page()
+    yield page
+    if page.url.startswith("http"):
+        page.evaluate("localStorage.clear()")
+    page.close()
 
 
 _AXE = (CONSOLE / "node_modules" / "axe-core" / "axe.min.js").read_text
@@ -300,12 +369,14 @@ class Look:
     def __call__(self, page: Page, name: str) -> None:
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
         found = []
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
+        page.evaluate(_AXE())
+        # Between light and dark nothing but colours differs.
+        for scheme, rules in (("light", None), ("dark", ["color-contrast"])):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", scheme)
             page.screenshot(path=ARTIFACTS / f"{name}-{self._size}-{scheme}.png")
-            page.evaluate(_AXE())
-            result = page.evaluate("() => axe.run({resultTypes: ['violations']})")
+            options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+            result = page.evaluate("(options) => axe.run(options)", options)
             for violation in result["violations"]:
                 where = [node["html"][:200] for node in violation["nodes"]]
                 found.append(f"{scheme}: {violation['id']}: {violation['help']}: {where}")

@@ -6,19 +6,21 @@ import gzip
 import json
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Response, expect
+import pytest
+from playwright.sync_api import Response, expect
 
 from local.processes import clean_environment
-from tests.console.conftest import CONSOLE, Shop
+from tests.console.conftest import CONSOLE, NewContext, Shop
+
+pytestmark = pytest.mark.usefixtures("demo")
 
 LARGEST_FIRST_LOAD = 200 * 1024
 
 
 def test_the_first_load_is_at_most_200_kb_of_gzipped_script(
-    new_context: Callable[..., BrowserContext], shop: Shop
+    new_context: NewContext, shop: Shop
 ) -> None:
     customer = shop.get("/v1/customers")["items"][0]["customer_id"]
     for path in ("/", f"/customers/{customer}"):
@@ -38,7 +40,7 @@ def test_the_first_load_is_at_most_200_kb_of_gzipped_script(
 
 
 def test_the_page_holds_no_inline_script_or_style_and_a_policy_forbids_them(
-    new_context: Callable[..., BrowserContext], shop: Shop
+    new_context: NewContext, shop: Shop
 ) -> None:
     html = (CONSOLE / "dist" / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|javascript:", html)

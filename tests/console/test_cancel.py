@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from tests.console.conftest import Buyer, Look, Shop
+from tests.console.conftest import Buyer, Look, Shop, wait_for
 from tests.console.test_customer import purchase, state
 
 WARNING = (
@@ -297,6 +297,9 @@ def test_stripe_refusing_is_told_with_what_to_do_and_nothing_is_done(
     window.get_by_role("button", name="Keep purchase").click()
     card = purchase(page, "Refused club")
     expect(state(card, "Billing")).to_have_text("Active")
+    expect(card).to_contain_text("Stripe refused the cancellation of")
+    expect(card.get_by_role("button", name="Cancel purchase of Refused club")).to_be_visible()
+    look(page, "refused")
 
 
 PROBLEMS = {
@@ -310,40 +313,31 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("code", PROBLEMS)
-def test_every_refusal_is_told_in_the_window_with_what_to_do(
-    page: Page, shop: Shop, code: str
-) -> None:
-    status, title, advice = PROBLEMS[code]
-    customer = next(
-        one["customer_id"]
-        for one in shop.get("/v1/customers?limit=100&search=example")["items"]
-        if any(
-            p["kind"] == "subscription" and p["status"] == "active" and p["cancel_options"]
-            for p in shop.get(f"/v1/customers/{one['customer_id']}")["purchases"]
-        )
-    )
-    page.route(
-        re.compile("/cancel$"),
-        lambda route: route.fulfill(
-            status=status,
-            content_type="application/problem+json",
-            body=json.dumps({"code": code, "detail": "d", "request_id": "req-7"}),
-        ),
-    )
-    page.goto(f"{shop.url}/customers/{customer}")
-    page.get_by_role("button", name="Cancel purchase of").first.click()
-    phrase(page).fill(PHRASE)
-    confirm(page).click()
-    alert = dialog(page).get_by_role("alert")
-    expect(alert).to_contain_text(title)
-    expect(alert).to_contain_text(advice)
-    expect(alert).to_contain_text("Request req-7")
-    if code in ("purchase_already_ended", "not_found"):
-        dialog(page).get_by_role("button", name="Close").click()
+def test_every_refusal_is_told_in_the_window_with_what_to_do(page: Page, shop: Shop) -> None:
+    customer_id = shop.once("refusals", lambda: subscriber(shop, "Rolf Refusals", "No club")[1])
+    page.goto(f"{shop.url}/customers/{customer_id}")
+    for code, (status, title, advice) in PROBLEMS.items():
+
+        def refuse(route: Route, *, status: int = status, code: str = code) -> None:
+            problem = {"code": code, "detail": "d", "request_id": f"of-{code}"}
+            route.fulfill(status=status, content_type="application/problem+json", json=problem)
+
+        page.route(re.compile("/cancel$"), refuse)
+        page.get_by_role("button", name="Cancel purchase of No club").click()
+        phrase(page).fill(PHRASE)
+        confirm(page).click()
+        alert = dialog(page).get_by_role("alert")
+        expect(alert).to_contain_text(f"Request of-{code}")
+        expect(alert).to_contain_text(title)
+        expect(alert).to_contain_text(advice)
+        if code in ("purchase_already_ended", "not_found"):
+            expect(confirm(page)).to_have_count(0)
+            dialog(page).get_by_role("button", name="Close").click()
+        else:
+            expect(confirm(page)).to_be_enabled()
+            dialog(page).get_by_role("button", name="Keep purchase").click()
         expect(dialog(page)).to_have_count(0)
-    else:
-        expect(confirm(page)).to_be_enabled()
+        page.unroute(re.compile("/cancel$"))
 
 
 def test_a_login_that_ended_in_the_window_is_told_and_nothing_was_cancelled(
@@ -381,8 +375,9 @@ def test_what_is_still_outstanding_is_shown_as_pending_and_followed_until_done(
     expect(page.get_by_role("status").filter(has_text="under way")).to_have_count(1)
     look(page, "cancel-pending")
     shop.heal_telegram()
-    # By itself: the next try is a few seconds away.
-    expect(state(card, "Access")).to_have_text("Removed", timeout=90_000)
+    wait_for(lambda: shop.stack.sweep() and shop.status_in(buyer.chat(1), buyer.user_id) == "left")
+    # By itself: the next try was a few seconds away.
+    expect(state(card, "Access")).to_have_text("Removed", timeout=30_000)
     expect(page.get_by_role("status").filter(has_text="access has ended")).to_have_count(1)
 
 
@@ -402,14 +397,17 @@ def test_stripe_being_away_is_shown_as_pending_until_it_has_confirmed(
         look(page, "stripe-pending")
     finally:
         shop.stripe.post("outage", {"on": False})
-    expect(state(card, "Billing")).to_have_text("Cancelled", timeout=120_000)
+    wait_for(
+        lambda: shop.stack.sweep() and only_purchase(shop, customer_id)["status"] == "cancelled"
+    )
+    expect(state(card, "Billing")).to_have_text("Cancelled", timeout=30_000)
     expect(state(card, "Access")).to_have_text("Removed")
 
 
 def test_the_keyboard_alone_does_everything(page: Page, shop: Shop) -> None:
     buyer, customer_id = subscriber(shop, "Kim Keyboard", "Keyboard club")
     page.goto(shop.url)
-    expect(page.locator("tbody a")).to_have_count(25)
+    expect(page.locator("tbody a").first).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type(buyer.email)
     expect(page.locator("tbody a")).to_have_count(1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.console.conftest import Look, Shop, wait_for
+from tests.console.conftest import Buyer, Look, Shop, wait_for
 
 
 def purchase(page: Page, product: str) -> Locator:
@@ -25,11 +24,14 @@ def spaced(text: str) -> str:
 
 
 def test_a_purchase_shows_billing_and_access_apart(page: Page, shop: Shop, look: Look) -> None:
-    buyer = shop.person("Petra Parts")
-    buyer.buys("subscribe", buyer.product("Signals club", 1, 2))
-    buyer.buys("buy_one_off", buyer.product("Handbook", 3), linked=False)
-    buyer.buys("redeem_access_code", buyer.product("Preview", 4), access_code="K7QM2PXW9ABC")
-    customer_id = buyer.arrives()
+    def petra() -> tuple[Buyer, str]:
+        buyer = shop.person("Petra Parts")
+        buyer.buys("subscribe", buyer.product("Signals club", 1, 2))
+        buyer.buys("buy_one_off", buyer.product("Handbook", 3), linked=False)
+        buyer.buys("redeem_access_code", buyer.product("Preview", 4), access_code="K7QM2PXW9ABC")
+        return buyer, buyer.arrives()
+
+    buyer, customer_id = shop.once("parts", petra)
     page.goto(f"{shop.url}/customers/{customer_id}")
     expect(page.get_by_role("heading", name="Petra Parts")).to_be_visible()
 
@@ -60,19 +62,22 @@ def test_a_purchase_shows_billing_and_access_apart(page: Page, shop: Shop, look:
 def test_amounts_are_signed_in_their_own_currency_and_carry_their_badges(
     page: Page, shop: Shop, look: Look
 ) -> None:
-    buyer = shop.person("Mona Money")
-    product = buyer.product("Everything", 1)
-    dollars = buyer.buys("buy_one_off", product, amount=2900, currency="usd")
-    buyer.buys("buy_one_off", product, amount=1200, currency="jpy")
-    lost = buyer.buys("buy_one_off", product, amount=19900, currency="eur")
-    part = buyer.buys("buy_one_off", product, amount=150000, currency="huf")
-    won = buyer.buys("buy_one_off", product, amount=4900, currency="gbp")
-    buyer.does("refund", payment=f"${dollars}.payment_intent")
-    buyer.does("refund", payment=f"${part}.payment_intent", amount=50000)
-    for session, is_won in ((lost, False), (won, True)):
-        dispute = buyer.does("dispute", payment=f"${session}.payment_intent")
-        buyer.does("close_dispute", dispute=f"${dispute}.id", won=is_won)
-    customer_id = buyer.arrives()
+    def mona() -> str:
+        buyer = shop.person("Mona Money")
+        product = buyer.product("Everything", 1)
+        dollars = buyer.buys("buy_one_off", product, amount=2900, currency="usd")
+        buyer.buys("buy_one_off", product, amount=1200, currency="jpy")
+        lost = buyer.buys("buy_one_off", product, amount=19900, currency="eur")
+        part = buyer.buys("buy_one_off", product, amount=150000, currency="huf")
+        won = buyer.buys("buy_one_off", product, amount=4900, currency="gbp")
+        buyer.does("refund", payment=f"${dollars}.payment_intent")
+        buyer.does("refund", payment=f"${part}.payment_intent", amount=50000)
+        for session, is_won in ((lost, False), (won, True)):
+            dispute = buyer.does("dispute", payment=f"${session}.payment_intent")
+            buyer.does("close_dispute", dispute=f"${dispute}.id", won=is_won)
+        return buyer.arrives()
+
+    customer_id = shop.once("money", mona)
     page.goto(f"{shop.url}/customers/{customer_id}")
     money = page.get_by_role("region", name="Transactions")
     expect(money).to_be_visible()
@@ -91,11 +96,14 @@ def test_amounts_are_signed_in_their_own_currency_and_carry_their_badges(
 
 
 def test_further_transactions_come_on_demand(page: Page, shop: Shop) -> None:
-    buyer = shop.person("Lotta Long")
-    product = buyer.product("Small thing", 1)
-    for _ in range(30):
-        buyer.buys("buy_one_off", product, amount=100)
-    customer_id = buyer.arrives()
+    def lotta() -> str:
+        buyer = shop.person("Lotta Long")
+        product = buyer.product("Small thing", 1)
+        for _ in range(26):
+            buyer.buys("buy_one_off", product, amount=100)
+        return buyer.arrives()
+
+    customer_id = shop.once("long", lotta)
     page.goto(f"{shop.url}/customers/{customer_id}")
     rows = page.get_by_role("region", name="Transactions").get_by_role("listitem")
     expect(rows).to_have_count(25)
@@ -107,7 +115,7 @@ def test_further_transactions_come_on_demand(page: Page, shop: Shop) -> None:
     )
     page.unroute(re.compile("/transactions"))
     page.get_by_role("button", name="Try again").click()
-    expect(rows).to_have_count(30)
+    expect(rows).to_have_count(26)
     expect(more).to_have_count(0)
 
 
@@ -184,7 +192,7 @@ def test_kept_access_names_the_purchase_it_is_kept_through(
     first = buyer.product("Basic", 1)
     chats = [buyer.chat(1)]
     second = buyer.does("create_product", name="Premium", telegram_chat_ids=chats)
-    subscription = buyer.buys("subscribe", first)
+    buyer.buys("subscribe", first)
     buyer.buys("subscribe", second)
     customer_id = buyer.arrives()
     shop.live(
@@ -196,7 +204,6 @@ def test_kept_access_names_the_purchase_it_is_kept_through(
             },
         }
     )
-    del subscription
     page.goto(f"{shop.url}/customers/{customer_id}")
     card = purchase(page, "Basic")
     expect(state(card, "Billing")).to_have_text("Cancelled")
@@ -218,11 +225,13 @@ def test_a_customer_that_is_not_this_stores_does_not_exist(
     expect(page.get_by_role("heading", name="This customer does not exist")).to_be_visible()
     look(page, "customer-not-found")
     page.get_by_role("link", name="All customers").click()
-    expect(page.locator("tbody a")).to_have_count(25)
+    expect(page.get_by_role("heading", name="Customers")).to_be_visible()
 
 
 def test_a_customer_that_cannot_be_loaded_says_why_and_tries_again(page: Page, shop: Shop) -> None:
-    customer_id = shop.get("/v1/customers")["items"][0]["customer_id"]
+    buyer = shop.person("Udo Unreachable")
+    buyer.buys("buy_one_off", buyer.product("Thing", 1))
+    customer_id = buyer.arrives()
     page.route(re.compile("/v1/customers/cust"), lambda route: route.abort())
     page.goto(f"{shop.url}/customers/{customer_id}")
     expect(page.get_by_role("alert")).to_contain_text("The server could not be reached")
@@ -236,18 +245,19 @@ def test_an_unknown_address_leads_back_to_the_list(page: Page, shop: Shop, look:
     expect(page.get_by_role("heading", name="There is nothing at this address")).to_be_visible()
     look(page, "unknown-address")
     page.get_by_role("button", name="Go to all customers").click()
-    expect(page.locator("tbody a")).to_have_count(25)
+    expect(page.get_by_role("heading", name="Customers")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_scheme_follows_the_system_until_it_is_chosen(
-    page: Page, shop: Shop, scheme: str
-) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.goto(shop.url)
-    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", scheme)
-    other = "light" if scheme == "dark" else "dark"
-    page.get_by_role("button", name=f"Switch to {other} mode").click()
-    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", other)
+def test_the_scheme_follows_the_system_until_it_is_chosen(page: Page, shop: Shop) -> None:
+    root = page.locator("html")
+    page.goto(f"{shop.url}/no/such/page")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        expect(root).to_have_attribute("data-mantine-color-scheme", scheme)
+    page.get_by_role("button", name="Switch to dark mode").click()
+    expect(root).to_have_attribute("data-mantine-color-scheme", "dark")
     page.reload()
-    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", other)
+    expect(root).to_have_attribute("data-mantine-color-scheme", "dark")
+    page.get_by_role("button", name="Switch to light mode").click()
+    page.emulate_media(color_scheme="dark")
+    expect(root).to_have_attribute("data-mantine-color-scheme", "light")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import BrowserContext, Page, Route, expect
+import pytest
+from playwright.sync_api import Page, Route, expect
 
-from tests.console.conftest import Look, Shop
+from tests.console.conftest import Look, NewContext, Shop
 
-NewContext = Callable[..., BrowserContext]
+pytestmark = pytest.mark.usefixtures("demo")
 
 
 def test_whoever_is_not_logged_in_logs_in_and_comes_back_to_the_same_address(
@@ -53,7 +53,10 @@ def test_the_token_is_in_memory_only_and_a_reload_logs_in_silently(page: Page, s
     assert page.url == f"{shop.url}/?sort=oldest"
 
 
-def test_a_token_that_has_ended_leads_through_the_login_and_back(page: Page, shop: Shop) -> None:
+def test_a_token_that_has_ended_leads_through_the_login_and_back(
+    new_context: NewContext, shop: Shop, size: str
+) -> None:
+    page = new_context(size).new_page()  # a clock is a whole profile's
     page.clock.install()
     page.goto(shop.url)
     expect(page.locator("tbody a").first).to_be_visible()

@@ -3,7 +3,8 @@
  *
  * Tokens live in this module's memory and nowhere else: after a reload the issuer, which remembers
  * its user, sends a new code. Session storage holds only what has to survive the way to the issuer
- * and back: the state, the verifier of that one login, and the address to come back to.
+ * and back: the state, the verifier of that one login, the issuer's public addresses, and the
+ * address to come back to.
  */
 
 /** `/config.json`, written by the deployment. */
@@ -12,8 +13,6 @@ interface Config {
   client_id: string;
   /** Space-separated; `openid` where it is not given. */
   scope?: string;
-  /** Which token the API wants; an issuer may put the store's claim into the id token only. */
-  api_token?: 'access_token' | 'id_token';
   /** Claim that names the store, shown in the header. */
   store_claim?: string;
 }
@@ -38,6 +37,13 @@ interface Underway {
   returnTo: string;
   /** The router's notes on this entry of the browser's history. */
   entry: unknown;
+  /** What was found out before leaving, not to be asked for again. */
+  found: Found;
+}
+
+interface Found {
+  config: Config;
+  provider: Provider;
 }
 
 export type LoginProblem = 'unreachable' | 'refused' | 'rejected';
@@ -60,8 +66,7 @@ const EARLY_MS = 60_000;
 /** A token refused so soon after it was given will be refused the next time too. */
 const LOOP_MS = 15_000;
 
-let config: Config | null = null;
-let provider: Provider | null = null;
+let found: Found | null = null;
 let session: Session | null = null;
 let renewing: Promise<void> | null = null;
 
@@ -77,12 +82,14 @@ async function json<T>(url: string, init?: RequestInit): Promise<T> {
   throw new LoginError(response.status < 500 ? 'refused' : 'unreachable', answer.error ?? null);
 }
 
-async function discover(): Promise<{ config: Config; provider: Provider }> {
-  config ??= await json<Config>('/config.json');
-  provider ??= await json<Provider>(
-    `${config.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
-  );
-  return { config, provider };
+async function discover(): Promise<Found> {
+  if (found === null) {
+    const config = await json<Config>('/config.json');
+    const issuer = config.issuer.replace(/\/$/, '');
+    const provider = await json<Provider>(`${issuer}/.well-known/openid-configuration`);
+    found = { config, provider };
+  }
+  return found;
 }
 
 function random(): string {
@@ -100,22 +107,23 @@ const redirectUri = () => window.location.origin + CALLBACK;
 
 /** Leaves the page for the issuer; never resolves, so that nothing after it is shown. */
 async function leave(options: { prompt?: 'login' } = {}): Promise<never> {
-  const found = await discover();
+  const { config, provider } = await discover();
   const here = window.location;
   const underway: Underway = {
     state: random(),
     verifier: random(),
     returnTo: here.pathname === CALLBACK ? '/' : here.pathname + here.search,
     entry: window.history.state,
+    found: { config, provider },
   };
   sessionStorage.setItem(UNDERWAY, JSON.stringify(underway));
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(underway.verifier));
-  const url = new URL(found.provider.authorization_endpoint);
+  const url = new URL(provider.authorization_endpoint);
   const parameters = {
     response_type: 'code',
-    client_id: found.config.client_id,
+    client_id: config.client_id,
     redirect_uri: redirectUri(),
-    scope: found.config.scope ?? 'openid',
+    scope: config.scope ?? 'openid',
     state: underway.state,
     code_challenge: base64url(new Uint8Array(digest)),
     code_challenge_method: 'S256',
@@ -128,18 +136,17 @@ async function leave(options: { prompt?: 'login' } = {}): Promise<never> {
 }
 
 async function redeem(grant: Record<string, string>): Promise<void> {
-  const found = await discover();
+  const { config, provider } = await discover();
   const answer = await json<{
     access_token?: string;
-    id_token?: string;
     refresh_token?: string;
     expires_in?: number;
-  }>(found.provider.token_endpoint, {
+  }>(provider.token_endpoint, {
     method: 'POST',
     headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
-    body: new URLSearchParams({ client_id: found.config.client_id, ...grant }),
+    body: new URLSearchParams({ client_id: config.client_id, ...grant }),
   });
-  const token = answer[found.config.api_token ?? 'access_token'];
+  const token = answer.access_token;
   if (!token) throw new LoginError('refused', 'no token');
   const now = Date.now();
   session = {
@@ -160,8 +167,8 @@ async function finish(): Promise<Underway> {
   // A code that this tab did not ask for, or a bookmark of this address: start over.
   if (underway === null || query.get('state') !== underway.state) return leave();
   if (code === null) throw new LoginError('refused', query.get('error'));
+  found = underway.found;
   const issuer = query.get('iss');
-  const found = await discover();
   if (issuer !== null && issuer !== found.config.issuer) {
     throw new LoginError('refused', 'another issuer');
   }
@@ -222,11 +229,11 @@ export const login = {
   /** Ends the login here and, where the issuer offers it, there. */
   async out(): Promise<void> {
     session = null;
-    const found = await discover();
+    const { config, provider } = await discover();
     window.history.replaceState(null, '', '/');
-    if (!found.provider.end_session_endpoint) return leave({ prompt: 'login' });
-    const url = new URL(found.provider.end_session_endpoint);
-    url.searchParams.set('client_id', found.config.client_id);
+    if (!provider.end_session_endpoint) return leave({ prompt: 'login' });
+    const url = new URL(provider.end_session_endpoint);
+    url.searchParams.set('client_id', config.client_id);
     // OpenID's name, and Cognito's own.
     url.searchParams.set('post_logout_redirect_uri', `${window.location.origin}/`);
     url.searchParams.set('logout_uri', `${window.location.origin}/`);
@@ -244,7 +251,7 @@ export const login = {
         (character) => character.charCodeAt(0),
       );
       const claims = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
-      const name = claims[config?.store_claim ?? 'store_id'];
+      const name = claims[found?.config.store_claim ?? 'store_id'];
       return typeof name === 'string' ? name : null;
     } catch {
       return null;

@@ -126,7 +126,8 @@ function CancelForm({
       // An answer that decides is remembered under its key; the next try is a new wish.
       const isOpen = refused.status === 0 || (refused.status >= 500 && refused.status !== 502);
       if (!isOpen) request.current = { key: '', body: '' };
-      if (FINAL.has(refused.code)) onOutdated();
+      // The purchase ended meanwhile, or its history tells of the refusal.
+      if (FINAL.has(refused.code) || refused.code === 'stripe_refused') onOutdated();
     } finally {
       inFlight.current = false;
       onSending(false);

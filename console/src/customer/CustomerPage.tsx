@@ -28,7 +28,7 @@ import {
 import classes from './customer.module.css';
 import { CancelModal } from './CancelModal';
 import { PaymentMethods } from './PaymentMethods';
-import { hasEnded, isUnsettled, nextTry, productName } from './purchase';
+import { hasEnded, isUnsettled, nextTry, productName, refusedCancel } from './purchase';
 import { PurchaseCard } from './PurchaseCard';
 import { Transactions } from './Transactions';
 
@@ -211,6 +211,7 @@ function Loading() {
 /** What has become of a purchase whose change was being followed. */
 function outcome(purchase: Purchase): string {
   const name = productName(purchase);
+  if (refusedCancel(purchase) !== null) return t.purchase.notCancelled(name);
   if (purchase.access.state === 'failed') return t.purchase.failedRemoval(name);
   if (purchase.cancel_at !== null)
     return t.purchase.doneScheduled(name, formatDate(purchase.cancel_at));

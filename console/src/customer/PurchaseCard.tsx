@@ -16,6 +16,7 @@ import {
   nextTry,
   pendingCancel,
   productName,
+  refusedCancel,
   statusTone,
   withNames,
 } from './purchase';
@@ -113,6 +114,7 @@ function Notices({
   onChanged: (purchase: Purchase, changed: boolean) => void;
 }) {
   const pending = pendingCancel(purchase);
+  const refused = refusedCancel(purchase);
   const next = nextTry(purchase);
   const removing = purchase.access.state === 'revoking' || next !== null;
   const failed = failures(purchase);
@@ -127,6 +129,18 @@ function Notices({
         title={pending === 'immediately' ? t.purchase.stripePending : t.purchase.schedulePending}
       >
         {t.purchase.stripePendingAdvice}
+      </Notice>,
+    );
+  }
+  if (refused !== null) {
+    notices.push(
+      <Notice
+        key="refused"
+        tone="bad"
+        title={t.purchase.refused(formatDate(refused.at))}
+      >
+        {t.purchase.refusedAdvice}
+        {refused.detail !== null && <div>{t.cancel.said(refused.detail)}</div>}
       </Notice>,
     );
   }

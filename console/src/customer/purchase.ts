@@ -35,11 +35,21 @@ export const hasEnded = (purchase: Purchase): boolean => purchase.ended_at !== n
 /** A request older than this that Stripe never confirmed was refused: Stripe is asked for days. */
 const GIVEN_UP_MS = 3 * 24 * 3600 * 1000;
 
+const CANCELLING = ['cancel_requested', 'cancel_confirmed', 'cancel_refused', 'cancel_withdrawn'];
+
+const newestOfCancelling = (purchase: Purchase) =>
+  purchase.history.find((entry) => CANCELLING.includes(entry.event));
+
+/** The entry that says that Stripe refused the owner's last request: the purchase goes on. */
+export function refusedCancel(purchase: Purchase): Purchase['history'][number] | null {
+  const newest = newestOfCancelling(purchase);
+  return !hasEnded(purchase) && newest?.event === 'cancel_refused' ? newest : null;
+}
+
 /** What the owner asked for and Stripe has not confirmed yet. */
 export function pendingCancel(purchase: Purchase, now = Date.now()): When | null {
   if (hasEnded(purchase)) return null;
-  const answered = ['cancel_requested', 'cancel_confirmed', 'cancel_refused', 'cancel_withdrawn'];
-  const newest = purchase.history.find((entry) => answered.includes(entry.event));
+  const newest = newestOfCancelling(purchase);
   if (newest?.event !== 'cancel_requested' || newest.actor === 'stripe') return null;
   // While an immediate cancel is under way there is nothing left to choose.
   if (newest.detail === 'immediately') {

@@ -1,7 +1,7 @@
 import { Button, NativeSelect, Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useLocation, useNavigate } from '@tanstack/react-router';
-import { useEffect, useLayoutEffect, useRef } from 'react';
+import { lazy, Suspense, useEffect, useLayoutEffect, useRef } from 'react';
 
 import type { Customer, CustomerPage } from '../api/client';
 import { customersQuery } from '../api/queries';
@@ -11,7 +11,6 @@ import { t } from '../texts';
 import { DownIcon, InfoIcon, LeftIcon, PeopleIcon, RightIcon, SearchIcon } from '../ui/icons';
 import { Announcer, Avatar, Badge, Failed, Hidden, ProviderBadge, State } from '../ui/ui';
 import classes from './customers.module.css';
-import { Filters } from './Filters';
 import {
   type Change,
   changed,
@@ -24,6 +23,10 @@ import {
   queryOf,
 } from './search';
 import { SearchField } from './SearchField';
+
+// Drawn after the rows, whose first sight would have to wait for all of their parts.
+const filters = import('./Filters');
+const Filters = lazy(() => filters);
 
 /** The row to go back to after a visit to its customer. */
 let lastOpened: string | null = null;
@@ -81,7 +84,9 @@ export function CustomersPage() {
           value={search.search ?? ''}
           onSearch={(text) => ask({ search: text || undefined }, search.search !== undefined)}
         />
-        <Filters search={search} onChange={ask} />
+        <Suspense fallback={<FilterNames />}>
+          <Filters search={search} onChange={ask} />
+        </Suspense>
       </div>
       <Announcer>
         {customers.isFetching && isOld
@@ -153,6 +158,26 @@ export function CustomersPage() {
   );
 }
 
+/** Holds the place of the filters. */
+function FilterNames() {
+  const { product, provider, accessCode, transaction, sortBy } = t.customers;
+  return (
+    <div className={classes.filters} inert>
+      {[product, provider, accessCode, transaction, sortBy.newest].map((name) => (
+        <Button
+          key={name}
+          variant="default"
+          size="sm"
+          className={classes.filter}
+          rightSection={<DownIcon size={15} />}
+        >
+          {name}
+        </Button>
+      ))}
+    </div>
+  );
+}
+
 /** Explicit roles: laid out as cards, a table would no longer be one to screen readers. */
 function Rows({
   rows,
@@ -171,7 +196,7 @@ function Rows({
           <th role="columnheader" scope="col">
             {t.customers.columns.customer}
           </th>
-          <th role="columnheader" scope="col">
+          <th role="columnheader" scope="col" className={classes.boughtWith}>
             {t.customers.columns.boughtWith}
           </th>
           <th role="columnheader" scope="col" className={classes.since}>

@@ -13,7 +13,7 @@ import { type Change, type CustomersSearch, isFiltered, NO_FILTERS } from './sea
 /** With more products than this, their list has a search of its own. */
 const MANY_PRODUCTS = 8;
 
-export function Filters({
+export default function Filters({
   search,
   onChange,
 }: {
