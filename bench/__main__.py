@@ -48,9 +48,9 @@ DATABASE_SECONDS = 0.004
 
 HEAD = """# Cold starts, warm calls, package, price
 
-`make bench` on {date}: {machine}, other work beside it (load {load}). Ratios of
-instructions (cachegrind), in brackets of CPU time measured in turn, which is noisy on a machine
-with other work.
+`make bench` on {date}: {machine}, other work beside it (load {load}).
+Ratios of instructions (cachegrind), in brackets of CPU time measured in turn, which is noisy on a
+machine with other work.
 
 **B**: a process from its start to a ready `boto3.client("dynamodb")` of the untrimmed packages.
 Cold: a process from its start to the answer to its first event. **Q**: one bare boto3 Query that
