@@ -232,6 +232,17 @@ class Context:
         )
         return self._observe(key, seen, self._fetching(source, normalise, fetch, terminal))
 
+    def check(self, *normalise: Normalise) -> None:
+        """Refuse an event that is malformed before anything is written or fetched for it.
+
+        Raises:
+            ValueError and the like: it is.
+        """
+        for each in normalise:
+            well_formed.check(each(self.raw))
+            if self.event.before is not None:
+                each(self.event.before)
+
     def mention(
         self,
         key: Key,
@@ -702,14 +713,15 @@ def on_refund(context: Context) -> None:
     charge_id, refund_id = of.id_of(raw.get("charge")), raw["id"]
     if charge_id is None:
         raise Unappliable("a refund without a charge")
+    context.check(of.refund, of.refund_of_charge)
+    transaction_id = transaction_id_of(refund_id)
     charge = context.charge_key(charge_id)
     account = account_of(charge.pk)
-    key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id)
 
     def fetch() -> Raw:
         return context.retrieve("refunds", refund_id)
 
-    well_formed.check(of.refund_of_charge(raw))
     context.observe(key, "refund", of.refund, fetch=fetch)
     context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
     context.settle(account)
@@ -721,24 +733,21 @@ def on_dispute(context: Context) -> None:
     charge_id, dispute_id = of.id_of(raw.get("charge")), raw["id"]
     if charge_id is None:
         raise Unappliable("a dispute without a charge")
-    account = account_of(context.charge_key(charge_id).pk)
-
-    fees = of.dispute_fees(raw)
+    context.check(of.dispute)
+    transaction_id, fees = transaction_id_of(dispute_id), of.dispute_fees(raw)
     for fee in fees:
         well_formed.check(fee)
-
-    def key_of(provider_id: str, created_at: int) -> Key:
-        transaction_id = transaction_id_of(provider_id)
-        return transaction_key(context.tenant, account, created_at, transaction_id)
-
+    account = account_of(context.charge_key(charge_id).pk)
     context.observe(
-        key_of(dispute_id, raw["created"]),
+        transaction_key(context.tenant, account, raw["created"], transaction_id),
         "dispute",
         of.dispute,
         fetch=lambda: context.retrieve("disputes", dispute_id),
     )
     for fee in fees:
-        context.state(key_of(fee["id"], fee["created_at"]), "fee", fee)
+        transaction_id = transaction_id_of(fee["id"])
+        key = transaction_key(context.tenant, account, fee["created_at"], transaction_id)
+        context.state(key, "fee", fee)
     context.settle(account)
 
 
