@@ -130,7 +130,8 @@ def raise_in_a_function():
         raise ValueError("Kanaria Vogel")
 
 def test_it():
-    guards._plant_personal({{"name": "Kanaria Vogel", "reason": "weil-kanaria"}})
+    said = {{"name": "Kanaria Vogel", "reason": "weil-kanaria"}}
+    guards._plant_personal(said, guards.WRITTEN_BY_OWNERS)
     {leak}
 """
 
