@@ -28,7 +28,7 @@ from tests.functions.test_webhook_convergence import guest_who_became_a_customer
 from tests.functions.webhook_world import signed
 from tests.guards import Breach, breaches, made, running
 from tests.policies import ROLES, granted
-from tests.template.expanded import as_list, statements
+from tests.template.expanded import as_list, of_type, statements
 
 ACTING = ("cancel_purchase", "stripe_webhook", "store_events", "period_end_revoker")
 
@@ -230,6 +230,17 @@ def test_nothing_is_allowed_on_everything(role: str) -> None:
             assert "*" not in action
         for resource in as_list(statement["Resource"]):
             assert resource != "*"
+
+
+def test_no_function_is_left_out() -> None:
+    """The login's trigger asks AWS for nothing, so its role allows it to log and no more."""
+    others = {
+        function["Properties"]["Role"]["Fn::GetAtt"][0]
+        for function in of_type("AWS::Lambda::Function").values()
+    } - set(ROLES.values())
+    for role in others:
+        allowed = {a for statement in statements(role) for a in as_list(statement["Action"])}
+        assert allowed <= {"logs:CreateLogStream", "logs:PutLogEvents"}, role
 
 
 def test_everything_that_is_allowed_is_needed_and_everything_needed_is_allowed(
