@@ -23,7 +23,9 @@ Every customer has a row in each of these lists, all sorted by customer since:
 ``W|ab``
     the first two characters of its words, and the first one where few words begin with it
 
-and in the list ``I`` one per id, sorted by id.
+and in the list ``I`` one per id, sorted by id, and one per address, sorted by what stands before
+the ``@``, backwards: whoever has a searched ``lovelace@example.com`` within the address has one
+that begins with ``ecalevol``.
 """
 
 from __future__ import annotations
@@ -53,12 +55,14 @@ MAX_EMAIL = 254
 MAX_ID = 200
 
 GRAM = 3
+# A searched address is looked for by what stands before its "@" from so many characters on.
+MIN_LOCAL_PART = 4
 ID_PREFIXES = ("cust_", "cus_")
 # So many words begin with these that a list of their own would be no shorter than the facet list.
 COMMON_INITIALS = frozenset("abcdefghijklmnoprstvwy")
 
 # Separators that no normalised text contains.
-_FIELD, _WORD, _ID = "\x1e", "\x1f", "\x1d"
+_FIELD, _WORD, _ID, _ADDRESS = "\x1e", "\x1f", "\x1d", "\x1c"
 ID_END = _ID
 
 # Letters that look like another with a mark, but that Unicode doesn't take apart.
@@ -111,6 +115,12 @@ def _grams(text: str) -> set[str]:
     return {piece for piece in pieces if " " not in piece}
 
 
+def _address_keys(text: str) -> set[str]:
+    """For every "@" of a normalised text what stands before it, backwards."""
+    before = (word[:at] for word in text.split() for at, char in enumerate(word) if char == "@")
+    return {(_ADDRESS + part[::-1])[:MAX_ID] for part in before if len(part) >= MIN_LOCAL_PART}
+
+
 # -- a customer's rows ---------------------------------------------------------------------------
 
 
@@ -123,7 +133,7 @@ class Entry:
         row: the list's row, JSON.
         text, ids, facets: what conditions look at.
         lists: the lists it stands in.
-        id_keys: what it is found by in the list of ids.
+        id_keys: what it is found by in the list of ids: its ids, and its addresses.
     """
 
     sort_key: str
@@ -146,7 +156,7 @@ def entry_of(row: CustomerRow) -> Entry:
     email = normalize(row.email or "")[:MAX_EMAIL]
     starts = word_starts(name) | word_starts(email)
     stripe_ids = [account for account in row.accounts if account.startswith("cus_")]
-    id_keys = sorted(
+    ids = sorted(
         {
             piece[:MAX_ID]
             for known in (row.customer_id, row.grouptizer_id or "", *stripe_ids)
@@ -171,10 +181,10 @@ def entry_of(row: CustomerRow) -> Entry:
         sort_key=sort_key(row.customer_since, row.customer_id),
         row=json.dumps(row.to_json(), separators=(",", ":"), ensure_ascii=False),
         text=_FIELD.join(("", name, email, "")) + "".join(_WORD + s for s in sorted(starts)),
-        ids="".join(_ID + key for key in id_keys) + _ID,
+        ids="".join(_ID + key for key in ids) + _ID,
         facets="".join(facets) + "|",
         lists=tuple(sorted(lists)),
-        id_keys=tuple(id_keys),
+        id_keys=tuple(sorted({*ids, *_address_keys(name), *_address_keys(email)})),
     )
 
 
@@ -219,6 +229,8 @@ class Term:
         in_ids: or else the text that :attr:`Entry.ids` must contain.
         first_id, last_id: the part of the list of ids where that is so.
         lists: lists that each hold every customer whose text matches, the likely shortest first.
+        address: what every customer whose text matches has a key in the list of ids that begins
+            with, where the word holds an address.
     """
 
     all_in_text: tuple[str, ...]
@@ -226,6 +238,7 @@ class Term:
     first_id: str
     last_id: str
     lists: tuple[str, ...]
+    address: str | None
 
     def matches(self, text: str, ids: str) -> bool:
         return all(part in text for part in self.all_in_text) or self.in_ids in ids
@@ -352,6 +365,7 @@ def _term(word: str) -> Term:
         # U+10FFFF is the last character, and the one after _ID ends the whole of an id.
         last_id=word + ("\U0010ffff" if is_prefix else _FIELD),
         lists=tuple(lists),
+        address=max(_address_keys(word), key=len, default=None),
     )
 
 

@@ -27,6 +27,8 @@ from shared.tenant import Tenant, account_of
 MAX_EVALUATED = 3000
 # A word that more ids than this begin with is looked for in the other lists.
 MAX_IDS = 200
+# And an address that ends like more than these.
+MAX_ADDRESSES = 60
 # Lists that are tried against each other, and how many rows each is given.
 CONTENDERS = 6
 PROBE_ROWS = 6
@@ -82,6 +84,9 @@ class CustomerIndex:
             return search.page(limit)
         if query.transaction_id is not None:
             self._find_by_transaction(search, tenant, query.transaction_id)
+            return search.page(limit)
+        if any(map(search.take_by_address, search.terms)):
+            search.frontier = _END
             return search.page(limit)
         drivers = search.drivers()
         contest = (tenant.store_id, query.sort, *(driver.name for driver in drivers))
@@ -181,12 +186,24 @@ class _Search:
                 matches += 1
         return matches, _END if last is None else last["sk"]["S"]
 
-    def take_by_id(self, first: str, last: str) -> bool:
+    def take_by_address(self, term: Term) -> bool:
+        """Take the matches of an address, if it is one; whether nobody else can match the word.
+
+        Who has the word as an id stands in another part of the list of ids.
+        """
+        if term.address is None:
+            return False
+        last = term.address + _END
+        return self.take_by_id(term.address, last, MAX_ADDRESSES) and self.take_by_id(
+            term.first_id, term.last_id
+        )
+
+    def take_by_id(self, first: str, last: str, rows: int = MAX_IDS) -> bool:
         """Take the matches of a part of the list of ids; whether that was all of them."""
         condition = "pk = :pk AND sk BETWEEN :first AND :last"
         values = {"pk": self.tenant.index_pk(IDS), "first": first, "last": last}
         # A quarter of what is left: however many words, enough stays for the page itself.
-        items, more = self._query(condition, values, min(MAX_IDS, self.left // 4), "s")
+        items, more = self._query(condition, values, min(rows, self.left // 4), "s")
         if more is not None:
             return False
         for item in items:

@@ -107,6 +107,18 @@ def test_a_customer_is_not_found_by(search: str) -> None:
     assert not found(entry_of(row()), search)
 
 
+@given(st.text(max_size=20), st.text(min_size=4, max_size=20), st.text(max_size=10))
+@settings(max_examples=300, deadline=None)
+def test_whoever_has_an_address_within_a_text_has_a_key_that_begins_like_it(
+    before: str, local: str, after: str
+) -> None:
+    entry = entry_of(row(email=f"{before}{local}@{after}"))
+    for word in normalize(f"{local}@{after}").split():
+        for term in make_query(search=word).terms:
+            if term.address is not None and found(entry, word):
+                assert any(key.startswith(term.address) for key in entry.id_keys)
+
+
 def test_a_two_letter_id_is_found_whole_only() -> None:
     entry = entry_of(row(name="Bo", email=None, grouptizer_id="x7", accounts=()))
     assert found(entry, "X7")
@@ -121,7 +133,7 @@ def test_punctuation_alone_matches_nobody_and_beside_words_nothing_less() -> Non
 
 def test_a_usual_customer_has_at_most_forty_rows() -> None:
     entry = entry_of(row())
-    assert len(entry.lists) + len(entry.id_keys) == 34
+    assert len(entry.lists) + len(entry.id_keys) == 35
 
 
 def test_an_absurd_name_has_a_bounded_number_of_rows_and_is_found_by_its_beginning() -> None:

@@ -120,6 +120,8 @@ def ask_anything(chance: random.Random, folk: list[Person]) -> dict[str, Any]:
             words.append(chance.choice(["zzz", "qx", "cus_", "cus", "@", "xanna", "gr-99999"]))
         else:
             words.append(f"@{chance.choice(DOMAINS)}"[: chance.randrange(4, 12)])
+        if row.email is not None and chance.random() < 0.15:
+            words.append(row.email[chance.randrange(6) :])
     search = " ".join(words)
     if chance.random() < 0.3:
         search = search.upper()
@@ -217,6 +219,21 @@ def test_every_page_of_every_query_is_what_brute_force_finds(
 @pytest.mark.usefixtures("_small_steps")
 def test_the_database_itself_finds_the_same(populated: Store) -> None:
     compare_with_brute_force(populated, 5, 120, queries=60)
+
+
+def test_an_address_is_found_without_going_through_those_that_look_like_it(
+    in_memory: Store,
+) -> None:
+    table, folk = in_memory
+    index = CustomerIndex(table, Records(table))
+    emails = [person.row.email for person in folk if person.row.email]
+    address = next(email for email in emails if "fox" in email)
+    asked: dict[str, Any] = {"search": address, "products": [], "providers": []}
+    asked |= {"used_access_code": None, "sort": "newest"}
+    page = index.page(DEMO, make_query(**asked), 25)
+    assert ids_of(page) == expected(folk, asked)
+    ending_alike = [e for e in emails if e.split("@")[0].endswith(address.split("@")[0])]
+    assert (page.evaluated, page.calls, page.position) == (len(ending_alike), 2, None)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
