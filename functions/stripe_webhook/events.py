@@ -674,11 +674,13 @@ def on_charge(context: Context) -> None:
     # All that may be malformed is looked at before anything is written.
     is_purchase = _is_purchase(context)
     payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
-    refunds = of.refunds_within(raw)
-    for data in (of.charge_of_purchase(raw), payer, *map(of.refund, refunds)):
+    refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
+    for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
     key = charge_key(context.tenant, account, raw)
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
+    if given_back["amount"]:
+        context.state(key, f"total_{given_back['amount']}", given_back)
     for refund in refunds:
         _mention_refund(context, key, refund)
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is

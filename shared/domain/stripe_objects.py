@@ -273,7 +273,6 @@ def charge(raw: Mapping[str, Any]) -> Raw:
         "status": raw["status"],
         "captured": captured,
         "released": not captured and bool(raw.get("refunded")),
-        "given_back": given_back(raw),
         "created_at": raw["created"],
         "description": raw.get("description"),
         "failure": raw.get("failure_message"),

@@ -5,8 +5,9 @@ the epoch, amounts integers in the currency's minor unit, as Stripe gives them):
 
 ``charge``
     ``id, amount, currency, status, captured, released (an authorisation that ended without a
-    capture), given_back (so far), created_at, description, failure, payment_intent, method {type,
-    brand, last4}, livemode``; beside it one source per refund, named by its id: ``amount, counted``
+    capture), created_at, description, failure, payment_intent, method {type, brand, last4},
+    livemode``; beside it one source per refund, named by its id: ``amount, counted``; and one per
+    sum that the charge said was given back so far, ``total_500``: ``amount``
 ``refund``
     ``id, amount, currency, status, created_at, reason, charge, payment_intent``
 ``dispute``
@@ -129,13 +130,13 @@ def refunded(sources: Mapping[str, Source]) -> str:
     only. What the charge says may be from before a refund failed.
     """
     refunds = [s.data for name, s in sources.items() if name.startswith(("re_", "pyr_"))]
+    totals = [s.data["amount"] for name, s in sources.items() if name.startswith("total_")]
     counted = sum(refund["amount"] for refund in refunds if refund["counted"])
     not_counted = sum(refund["amount"] for refund in refunds if not refund["counted"])
-    charge = sources["charge"].data
-    given_back = max(counted, charge["given_back"] - not_counted)
+    given_back = max(counted, max(totals, default=0) - not_counted)
     if given_back <= 0:
         return "no"
-    return "fully" if given_back >= charge["amount"] else "partly"
+    return "fully" if given_back >= sources["charge"].data["amount"] else "partly"
 
 
 def _amount(source: str, data: Data) -> int:

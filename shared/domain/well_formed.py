@@ -29,7 +29,7 @@ _TIMES = frozenset(
         "expires_at",
     }
 )
-_NUMBERS = frozenset({"amount", "exp_month", "exp_year", "given_back"})
+_NUMBERS = frozenset({"amount", "exp_month", "exp_year"})
 _FLAGS = frozenset(
     {"livemode", "deleted", "captured", "released", "counted", "withdrawn", "failed"}
 )

@@ -17,7 +17,6 @@ CHARGE: dict[str, Any] = {
     "status": "succeeded",
     "captured": True,
     "released": False,
-    "given_back": 0,
     "created_at": 1_790_000_000,
     "description": "Signals",
     "failure": None,
@@ -75,21 +74,22 @@ def test_a_charge_tells_how_much_of_it_was_given_back(
 
 
 @pytest.mark.parametrize(
-    ("given_back", "refunds", "refunded"),
+    ("totals", "refunds", "refunded"),
     [
-        (400, {}, "partly"),
-        (1000, {}, "fully"),
-        (400, {"re_1": refund(400)}, "partly"),
-        (400, {"re_1": refund(1000)}, "fully"),
-        (1000, {"re_1": refund(400)}, "fully"),
-        (400, {"re_1": refund(400, counted=False)}, "no"),
-        (1000, {"re_1": refund(400, counted=False)}, "partly"),
+        ([400], {}, "partly"),
+        ([400, 1000], {}, "fully"),
+        ([400], {"re_1": refund(400)}, "partly"),
+        ([400], {"re_1": refund(1000)}, "fully"),
+        ([1000], {"re_1": refund(400)}, "fully"),
+        ([400], {"re_1": refund(400, counted=False)}, "no"),
+        ([400, 1000], {"re_1": refund(400, counted=False)}, "partly"),
     ],
 )
 def test_a_charge_whose_refunds_nobody_told_of_says_so_itself(
-    given_back: int, refunds: dict[str, dict[str, Any]], refunded: str
+    totals: list[int], refunds: dict[str, dict[str, Any]], refunded: str
 ) -> None:
-    assert row(charge={**CHARGE, "given_back": given_back}, **refunds).refunded == refunded
+    told = {f"total_{amount}": {"amount": amount} for amount in totals}
+    assert row(charge=CHARGE, **refunds, **told).refunded == refunded
 
 
 def test_refunds_of_a_charge_nobody_told_of_are_no_row() -> None:
