@@ -58,7 +58,8 @@ def backfill(world: World, workers: int = 1, **more: Any) -> Progress:
 
 def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
     """What is known, without what Stripe's lists can't tell: who was linked to a purchase before,
-    and payment methods that were taken off, by their owner or with their owner."""
+    what a charge said was given back so far before it said more, and payment methods that were
+    taken off, by their owner or with their owner."""
     told = {}
     gone = [
         item["pk"]
@@ -70,7 +71,11 @@ def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
             taken_off = json.loads(item["s_method"])["deleted"]
             if taken_off or item["pk"] in gone:
                 continue
-        told[key] = {name: value for name, value in item.items() if name != "seen"}
+        told[key] = {
+            name: value
+            for name, value in item.items()
+            if name != "seen" and not name.startswith("s_total_")
+        }
     return told
 
 

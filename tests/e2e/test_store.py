@@ -128,8 +128,8 @@ def test_an_immediate_cancel_ends_charges_and_access(store: Store, product: str)
     assert answer["purchase"]["status"] == "cancelled"
     assert answer["purchase"]["access"]["state"] == "revoked"
     assert len(store.asked_telegram("unbanChatMember", user)) == 1
-    deletes = [r for r in store.asked_stripe() if r["method"] == "DELETE"]
-    assert [r["path"] for r in deletes] == [f"/v1/subscriptions/{subscription['id']}"]
+    deletes = [r["path"] for r in store.asked_stripe() if r["method"] == "DELETE"]
+    assert deletes.count(f"/v1/subscriptions/{subscription['id']}") == 1
     status, again = store.cancel(store.customer("ada@example.com"), "immediately")
     assert (status, again["changed"]) == (200, False)
     assert len(store.asked_telegram("unbanChatMember", user)) == 1

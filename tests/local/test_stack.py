@@ -234,7 +234,7 @@ def test_functions_get_their_settings_and_no_secrets(
         for name in ("STRIPE_API_SECRET_ARN", "STRIPE_WEBHOOK_SECRET_ARN", "TELEGRAM_SECRET_ARN")
     }
     assert kept == {
-        "STRIPE_API_SECRET_ARN": {"test": "sk_test_1"},
+        "STRIPE_API_SECRET_ARN": {"live": "sk_test_1", "test": "sk_test_1"},
         "STRIPE_WEBHOOK_SECRET_ARN": {"secrets": ["whsec_local"]},
         "TELEGRAM_SECRET_ARN": {"token": "123456:LOCAL"},
     }
