@@ -315,14 +315,12 @@ PROBLEMS = {
 
 def test_every_refusal_is_told_in_the_window_with_what_to_do(page: Page, shop: Shop) -> None:
     customer_id = shop.once("refusals", lambda: subscriber(shop, "Rolf Refusals", "No club")[1])
+    said: dict[str, Any] = {}
+    page.route(re.compile("/cancel$"), lambda route: route.fulfill(**said))
     page.goto(f"{shop.url}/customers/{customer_id}")
     for code, (status, title, advice) in PROBLEMS.items():
-
-        def refuse(route: Route, *, status: int = status, code: str = code) -> None:
-            problem = {"code": code, "detail": "d", "request_id": f"of-{code}"}
-            route.fulfill(status=status, content_type="application/problem+json", json=problem)
-
-        page.route(re.compile("/cancel$"), refuse)
+        problem = {"code": code, "detail": "d", "request_id": f"of-{code}"}
+        said.update(status=status, content_type="application/problem+json", json=problem)
         page.get_by_role("button", name="Cancel purchase of No club").click()
         phrase(page).fill(PHRASE)
         confirm(page).click()
@@ -337,7 +335,6 @@ def test_every_refusal_is_told_in_the_window_with_what_to_do(page: Page, shop: S
             expect(confirm(page)).to_be_enabled()
             dialog(page).get_by_role("button", name="Keep purchase").click()
         expect(dialog(page)).to_have_count(0)
-        page.unroute(re.compile("/cancel$"))
 
 
 def test_a_login_that_ended_in_the_window_is_told_and_nothing_was_cancelled(
