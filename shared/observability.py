@@ -7,9 +7,13 @@ docs/operations.md lists the metrics; template.yaml has an alarm for each that n
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+
+from shared.domain.errors import CustomersError
 
 logger = Logger(log_uncaught_exceptions=False)
 # One dimension for all functions (the namespace names the deployment), so that one alarm a metric
@@ -35,3 +39,22 @@ def log_failure(message: str, error: BaseException, **fields: Any) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-8:]]
     logger.error(message, error=type(error).__name__, where=where, stacklevel=3, **fields)
+
+
+@contextmanager
+def invocation(**fields: Any) -> Iterator[None]:
+    """Around what an asynchronously invoked function does; at its end the metrics are written.
+
+    Raises:
+        InvocationFailed: instead of any error that is not in our own words: Lambda prints the text
+            of what it is told. The log has its type and place, and ``fields``.
+    """
+    try:
+        yield
+    except CustomersError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        log_failure("failed", error, **fields)
+        raise InvocationFailed(type(error).__name__) from None
+    finally:
+        flush_metrics()

@@ -52,7 +52,7 @@ def no_body(body: str) -> None:
         InvalidRequest: it does.
     """
     if body.strip():
-        _checked(body, fastjsonschema.compile({"type": "object", "additionalProperties": False}))
+        _checked(body, _empty_schema())
 
 
 def idempotency_key(headers: dict[str, str]) -> str | None:
@@ -74,6 +74,11 @@ def _cancel_schema() -> Schema:
     document = json.loads(OPENAPI.read_bytes())
     reference = "#/components/schemas/CancelRequest"
     return fastjsonschema.compile({"$ref": reference, "components": document["components"]})
+
+
+@cache
+def _empty_schema() -> Schema:
+    return fastjsonschema.compile({"type": "object", "additionalProperties": False})
 
 
 def _checked(body: str, schema: Schema) -> dict[str, Any]:

@@ -11,14 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.period_end_revoker.revoke import Revoker, Swept
 from shared.assembly import driver
-from shared.domain.errors import CustomersError
-from shared.observability import (
-    InvocationFailed,
-    flush_metrics,
-    log_failure,
-    logger,
-    metrics,
-)
+from shared.observability import invocation, logger, metrics
 from shared.storage.bot import Bot
 from shared.storage.records import purchase_key
 from shared.tenant import Tenant
@@ -36,15 +29,8 @@ def revoker() -> Revoker:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Drive one purchase (``{"store", "account", "purchase_id"}``) or all that is due (``{}``)."""
     logger.append_keys(request_id=context.aws_request_id)
-    try:
+    with invocation(purchase_id=event.get("purchase_id")):
         return _handle(event, context)
-    except CustomersError:
-        raise  # in our own words
-    except Exception as error:  # noqa: BLE001 - Lambda would print its text
-        log_failure("failed", error, purchase_id=event.get("purchase_id"))
-        raise InvocationFailed(type(error).__name__) from None
-    finally:
-        flush_metrics()
 
 
 def _handle(event: dict[str, Any], context: Any) -> dict[str, Any]:

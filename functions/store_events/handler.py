@@ -15,13 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions.store_events.apply import StoreEvents
 from shared.assembly import driver, products
 from shared.domain.errors import CustomersError
-from shared.observability import (
-    InvocationFailed,
-    flush_metrics,
-    log_failure,
-    logger,
-    metrics,
-)
+from shared.observability import invocation, log_failure, logger, metrics
 from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.parked import Parked
 from shared.storage.records import Key
@@ -54,16 +48,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(
         request_id=context.aws_request_id, event_id=event.get("id"), type=event.get("detail-type")
     )
-    try:
+    with invocation():
         result = store_events().handle(event)
         logger.info(result)
         if result == "applied":
             metrics.add_metric(name="EventApplied", unit=MetricUnit.Count, value=1)
         return {"result": result}
-    except CustomersError:
-        raise  # in our own words
-    except Exception as error:  # noqa: BLE001 - Lambda would print its text
-        log_failure("failed", error)
-        raise InvocationFailed(type(error).__name__) from None
-    finally:
-        flush_metrics()

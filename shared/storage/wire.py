@@ -93,7 +93,7 @@ class Wire:
             self._drop()
             return None
         checksum = headers.get("x-amz-crc32")
-        if checksum is not None and int(checksum) != zlib.crc32(body):
+        if checksum is not None and checksum != str(zlib.crc32(body)):
             return None
         if status not in (200, 400):
             return None

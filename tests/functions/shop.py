@@ -101,6 +101,16 @@ class Shop:
 
     # -- Stripe -----------------------------------------------------------------------------------
 
+    def sell(self, product: str | None = None) -> str:
+        """A live subscription whose linked buyer is in the product's chat; its id."""
+        if product is None:
+            made = self.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))
+            product = made["id"]
+        sold = self.stripe.live.subscribe(product=product, telegram_user_id=USER)
+        self.deliver()
+        self.telegram.bot_api.join(CHAT, USER)
+        return str(sold["id"])
+
     def receive(self, body: bytes, headers: dict[str, str]) -> int:
         """One delivery of a signed event; the status it was answered with."""
         event = api_event(

@@ -31,10 +31,7 @@ def product(shop: Shop) -> str:
 @pytest.fixture
 def subscription(shop: Shop, product: str) -> str:
     """A live subscription of a linked buyer."""
-    made = shop.stripe.live.subscribe(product=product, telegram_user_id=USER)
-    shop.deliver()
-    shop.telegram.bot_api.join(CHAT, USER)
-    return str(made["id"])
+    return shop.sell(product)
 
 
 def statuses(shop: Shop) -> tuple[str, str]:

@@ -25,10 +25,7 @@ PING = json.dumps(
 @pytest.fixture
 def bought(shop: Shop) -> Shop:
     """A shop with a buyer, whose functions have read every secret."""
-    product = shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
-    shop.stripe.live.subscribe(product=product, telegram_user_id=USER)
-    shop.deliver()
-    shop.telegram.bot_api.join(CHAT, USER)
+    shop.sell()
     for arn in ("STRIPE_API_SECRET_ARN", "TELEGRAM_SECRET_ARN"):
         wiring.secrets().get(arn)
     shop.secrets.reads.clear()

@@ -39,10 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def bought(shop: Shop) -> Shop:
-    product = shop.stripe.live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
-    shop.stripe.live.subscribe(product=product, telegram_user_id=USER)
-    shop.deliver()
-    shop.telegram.bot_api.join(CHAT, USER)
+    shop.sell()
     return shop
 
 
