@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import queue
 import secrets
 import shutil
 import signal
@@ -183,8 +184,9 @@ class Stack:
             while not self._stopping.wait(1):
                 logs.collect()
 
-        self._keeper = threading.Thread(target=keep, name="local-stack", daemon=True)
-        self._keeper.start()
+        keeper = threading.Thread(target=keep, name="local-stack", daemon=True)
+        keeper.start()
+        self._keeper = keeper
         threading.Thread(target=collect, name="function-logs", daemon=True).start()
         while not started.wait(0.2):
             pass
@@ -265,8 +267,11 @@ class Stack:
     def _start_all(self) -> None:
         self._running.remove()
         self.children = {child.name: child for child in self._define()}
-        for child in self.children.values():
-            child.start()
+        with self._changing:
+            if self._stopping.is_set():
+                raise NotReady("the stack was stopped")
+            for child in self.children.values():
+                child.start()
         for child in self.children.values():
             if child.name != FRONT:
                 child.wait_ready()
@@ -426,7 +431,7 @@ class Stack:
                 check=False,
                 timeout=60,
             )
-        if restored.returncode != 0:
+        if restored.returncode != 0 and not self._stopping.is_set():
             print(
                 f"One-time schedules are not back, so ends come with the sweep: see {log_file}",
                 file=sys.stderr,
@@ -520,20 +525,29 @@ def main() -> int:
         return 2
     began = time.monotonic()
     stack = Stack(options)
+    # A signal's handler runs between any two lines of the main thread, which does nothing but
+    # wait. SimpleQueue's put may interrupt its own get; an Event's set would wait for itself.
+    # https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
+    happened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def start() -> None:
+        try:
+            stack.start()
+            happened.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised or told by the main thread
+            happened.put(error)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         # SIGINT too: a shell has it ignored by what it starts in the background.
-        signal.signal(number, stop)
+        signal.signal(number, lambda *_: happened.put(KeyboardInterrupt()))
     threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
+    starting = threading.Thread(target=start, name="start", daemon=True)
+    starting.start()
+    print(f"Starting on {stack.url}; logs are in {options.data_dir / 'logs'}.", flush=True)
     try:
-        print(f"Starting on {stack.url}; logs are in {options.data_dir / 'logs'}.", flush=True)
-        stack.start()
-        print(_greeting(stack, time.monotonic() - began), flush=True)
-        while True:
-            signal.pause()
+        while (ended := happened.get()) is None:
+            print(_greeting(stack, time.monotonic() - began), flush=True)
+        raise ended
     except KeyboardInterrupt:
         print("\nStopping. The data stays.", flush=True)
         return 0
@@ -544,6 +558,7 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # once is enough
             signal.signal(number, signal.SIG_IGN)
         stack.stop()
+        starting.join()
 
 
 def _end_with(parent: int) -> None:
