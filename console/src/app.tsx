@@ -27,6 +27,7 @@ import { createRoot } from 'react-dom/client';
 
 import { queryClient } from './api/queries';
 import { LoginError } from './auth/login';
+import { pause } from './pause';
 import { makeRouter, prefetch } from './router';
 import { t } from './texts';
 import { theme } from './theme';
@@ -68,9 +69,13 @@ const show = (page: React.ReactNode) =>
   );
 
 /** Shows the page of the present address. What it will ask for is asked for before it is drawn. */
-export const showApp = () => {
+export const showApp = async () => {
   prefetch(window.location);
-  show(<RouterProvider router={makeRouter()} />);
+  await pause();
+  const router = makeRouter();
+  // Matched only once it is drawn, the page would be drawn again, and in one piece.
+  await router.load();
+  show(<RouterProvider router={router} />);
 };
 
 /** Shows why nobody could be logged in. */

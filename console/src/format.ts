@@ -2,27 +2,36 @@
 
 const LOCALE = 'en-GB';
 
-const date = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short', year: 'numeric' });
-const time = new Intl.DateTimeFormat(LOCALE, { hour: '2-digit', minute: '2-digit' });
-const exact = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'full', timeStyle: 'long' });
+/** Makes it when it is first used: a format takes milliseconds, and a page needs one or two. */
+function once<T>(make: () => T): () => T {
+  let made: T | null = null;
+  return () => (made ??= make());
+}
+
+const dated = (options: Intl.DateTimeFormatOptions) =>
+  once(() => new Intl.DateTimeFormat(LOCALE, options));
+
+const date = dated({ day: 'numeric', month: 'short', year: 'numeric' });
+const time = dated({ hour: '2-digit', minute: '2-digit' });
+const exact = dated({ dateStyle: 'full', timeStyle: 'long' });
 
 /** `3 Dec 2026`, in the reader's time zone. */
-export const formatDate = (iso: string): string => date.format(new Date(iso));
+export const formatDate = (iso: string): string => date().format(new Date(iso));
 
 /** `3 Dec 2026, 14:05`. */
 export const formatDateTime = (iso: string): string => `${formatDate(iso)}, ${formatTime(iso)}`;
 
 /** `14:05`. */
-const formatTime = (iso: string): string => time.format(new Date(iso));
+const formatTime = (iso: string): string => time().format(new Date(iso));
 
 /** `14:05` today, `3 Dec 2026, 14:05` on any other day. */
 export function formatSoon(iso: string, now = new Date()): string {
-  const sameDay = formatDate(iso) === date.format(now);
+  const sameDay = formatDate(iso) === date().format(now);
   return sameDay ? formatTime(iso) : formatDateTime(iso);
 }
 
 /** The full date and time with its zone, for a tooltip. */
-export const formatExact = (iso: string): string => exact.format(new Date(iso));
+export const formatExact = (iso: string): string => exact().format(new Date(iso));
 
 /**
  * How many digits of an amount are decimals. Stripe's minor units, which are not always ISO's:
@@ -52,10 +61,10 @@ export function formatMoney(amount: number, currency: string): string {
     .replace('-', '\u2212');
 }
 
-const list = new Intl.ListFormat(LOCALE, { type: 'conjunction' });
+const list = once(() => new Intl.ListFormat(LOCALE, { type: 'conjunction' }));
 
 /** `A, B and C`. */
-export const formatList = (parts: string[]): string => list.format(parts);
+export const formatList = (parts: string[]): string => list().format(parts);
 
 /** `11/28`, as on the card. */
 export const formatExpiry = (month: number, year: number): string =>

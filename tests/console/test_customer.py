@@ -95,6 +95,21 @@ def test_amounts_are_signed_in_their_own_currency_and_carry_their_badges(
     look(page, "transactions")
 
 
+def test_a_day_tells_its_exact_time_to_whoever_points_at_it(page: Page, shop: Shop) -> None:
+    def tim() -> str:
+        buyer = shop.person("Tim Time")
+        buyer.buys("buy_one_off", buyer.product("Everything", 1))
+        return buyer.arrives()
+
+    customer_id = shop.once("time", tim)
+    page.goto(f"{shop.url}/customers/{customer_id}")
+    day = page.get_by_role("region", name="Transactions").locator("time").first
+    expect(day).to_have_text(re.compile(r"^\d{1,2} \w{3,4} \d{4}$"))
+    day.hover()
+    exact = r"^\w+day, \d{1,2} \w+ \d{4} at \d{2}:\d{2}:\d{2} "
+    expect(day).to_have_attribute("title", re.compile(exact))
+
+
 def test_further_transactions_come_on_demand(page: Page, shop: Shop) -> None:
     def lotta() -> str:
         buyer = shop.person("Lotta Long")

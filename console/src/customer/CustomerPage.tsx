@@ -11,7 +11,7 @@ import {
   type Purchase,
 } from '../api/client';
 import { customerKey, customerQuery } from '../api/queries';
-import { formatDate, formatExact } from '../format';
+import { formatDate } from '../format';
 import { t } from '../texts';
 import { InfoIcon, LeftIcon } from '../ui/icons';
 import {
@@ -24,6 +24,7 @@ import {
   Notice,
   ProviderBadge,
   State,
+  Time,
 } from '../ui/ui';
 import classes from './customer.module.css';
 import { CancelModal } from './CancelModal';
@@ -168,9 +169,7 @@ function Head({ customer }: { customer: Customer | undefined }) {
           {customer.used_access_code && <Badge>{t.customers.usedAccessCode}</Badge>}
           <span className={classes.sinceText}>
             {t.customer.since}{' '}
-            <time dateTime={customer.customer_since} title={formatExact(customer.customer_since)}>
-              {formatDate(customer.customer_since)}
-            </time>
+            <Time iso={customer.customer_since}>{formatDate(customer.customer_since)}</Time>
           </span>
         </div>
         <div className={classes.contact}>

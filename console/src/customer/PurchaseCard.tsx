@@ -2,10 +2,10 @@ import { Button } from '@mantine/core';
 import { type ReactNode, type Ref, useId, useRef, useState } from 'react';
 
 import { api, ApiError, type Purchase } from '../api/client';
-import { formatDate, formatDateTime, formatExact, formatList, formatSoon } from '../format';
+import { formatDate, formatDateTime, formatList, formatSoon } from '../format';
 import { t } from '../texts';
 import { DownIcon } from '../ui/icons';
-import { Badge, Notice, ProviderBadge, Small, Spinner } from '../ui/ui';
+import { Badge, Notice, ProviderBadge, Small, Spinner, Time } from '../ui/ui';
 import classes from './customer.module.css';
 import { MethodName } from './PaymentMethods';
 import {
@@ -134,11 +134,7 @@ function Notices({
   }
   if (refused !== null) {
     notices.push(
-      <Notice
-        key="refused"
-        tone="bad"
-        title={t.purchase.refused(formatDate(refused.at))}
-      >
+      <Notice key="refused" tone="bad" title={t.purchase.refused(formatDate(refused.at))}>
         {t.purchase.refusedAdvice}
         {refused.detail !== null && <div>{t.cancel.said(refused.detail)}</div>}
       </Notice>,
@@ -266,11 +262,7 @@ function FailedRemoval({
 }
 
 function Day({ at }: { at: string }) {
-  return (
-    <time dateTime={at} title={formatExact(at)}>
-      {formatDate(at)}
-    </time>
-  );
+  return <Time iso={at}>{formatDate(at)}</Time>;
 }
 
 function Facts({ purchase }: { purchase: Purchase }) {
@@ -373,9 +365,7 @@ function History({ purchase, purchases }: { purchase: Purchase; purchases: Purch
       <ol>
         {purchase.history.map((entry, n) => (
           <li key={`${entry.at} ${entry.event} ${n}`}>
-            <time dateTime={entry.at} title={formatExact(entry.at)}>
-              {formatDateTime(entry.at)}
-            </time>
+            <Time iso={entry.at}>{formatDateTime(entry.at)}</Time>
             <span>
               {t.history.event(entry.event)}
               <span className={classes.historyBy}>

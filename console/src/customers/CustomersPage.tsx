@@ -1,15 +1,25 @@
 import { Button, NativeSelect, Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useLocation, useNavigate } from '@tanstack/react-router';
-import { lazy, Suspense, useEffect, useLayoutEffect, useRef } from 'react';
+import {
+  lazy,
+  memo,
+  type RefObject,
+  Suspense,
+  useDeferredValue,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+} from 'react';
 
 import type { Customer, CustomerPage } from '../api/client';
 import { customersQuery } from '../api/queries';
-import { formatDate, formatExact } from '../format';
+import { formatDate } from '../format';
 import { customersRoute } from '../router';
 import { t } from '../texts';
 import { DownIcon, InfoIcon, LeftIcon, PeopleIcon, RightIcon, SearchIcon } from '../ui/icons';
-import { Announcer, Avatar, Badge, Failed, Hidden, ProviderBadge, State } from '../ui/ui';
+import { Announcer, Avatar, Badge, Failed, Hidden, ProviderBadge, State, Time } from '../ui/ui';
 import classes from './customers.module.css';
 import {
   type Change,
@@ -28,6 +38,8 @@ import { SearchField } from './SearchField';
 const filters = import('./Filters');
 const Filters = lazy(() => filters);
 
+type Ask = (change: Change, replace?: boolean) => void;
+
 /** The row to go back to after a visit to its customer. */
 let lastOpened: string | null = null;
 
@@ -36,43 +48,20 @@ const NO_TRAIL: (string | null)[] = [];
 export function CustomersPage() {
   const search = customersRoute.useSearch();
   const navigate = useNavigate({ from: customersRoute.fullPath });
-  const trail = useLocation({ select: (location) => location.state.trail }) ?? NO_TRAIL;
   const heading = useRef<HTMLHeadingElement>(null);
-  const turned = useRef(false);
-
-  const customers = useQuery(customersQuery(queryOf(search)));
-  const page = customers.data;
-  const isOld = customers.isPlaceholderData;
 
   useEffect(() => {
     document.title = t.appName;
   }, []);
 
-  // Once the rows of the page that was turned to are there: its beginning, also for the keyboard.
-  useLayoutEffect(() => {
-    if (!turned.current || isOld) return;
-    turned.current = false;
-    window.scrollTo({ top: 0 });
-    heading.current?.focus({ preventScroll: true });
-  }, [isOld, page]);
-
   /** Another question: from its first page on. */
-  const ask = (change: Change, replace = false) =>
+  const ask: Ask = (change, replace = false) =>
     void navigate({
       search: (now) => changed(now, { cursor: undefined, ...change }),
       state: { trail: [] },
       replace,
       resetScroll: false,
     });
-
-  const turn = (cursor: string | null, newTrail: (string | null)[]) => {
-    turned.current = true;
-    void navigate({
-      search: (now) => changed(now, { cursor: cursor ?? undefined }),
-      state: { trail: newTrail },
-      resetScroll: false,
-    });
-  };
 
   return (
     <>
@@ -88,6 +77,52 @@ export function CustomersPage() {
           <Filters search={search} onChange={ask} />
         </Suspense>
       </div>
+      <Results search={search} ask={ask} heading={heading} />
+    </>
+  );
+}
+
+/** What was found, and the way to its other pages. */
+function Results({
+  search,
+  ask,
+  heading,
+}: {
+  search: CustomersSearch;
+  ask: Ask;
+  heading: RefObject<HTMLHeadingElement | null>;
+}) {
+  const navigate = useNavigate({ from: customersRoute.fullPath });
+  const trail = useLocation({ select: (location) => location.state.trail }) ?? NO_TRAIL;
+  const turned = useRef(false);
+
+  const customers = useQuery(customersQuery(queryOf(search)));
+  const { data, isPlaceholderData } = customers;
+  const found = useMemo(() => ({ page: data, isPlaceholderData }), [data, isPlaceholderData]);
+  // New rows are drawn in small pieces, between which the browser can answer.
+  const shown = useDeferredValue(found);
+  const { page } = shown;
+  const isOld = shown !== found || isPlaceholderData;
+
+  // Once the rows of the page that was turned to are there: its beginning, also for the keyboard.
+  useLayoutEffect(() => {
+    if (!turned.current || isOld) return;
+    turned.current = false;
+    window.scrollTo({ top: 0 });
+    heading.current?.focus({ preventScroll: true });
+  }, [isOld, page, heading]);
+
+  const turn = (cursor: string | null, newTrail: (string | null)[]) => {
+    turned.current = true;
+    void navigate({
+      search: (now) => changed(now, { cursor: cursor ?? undefined }),
+      state: { trail: newTrail },
+      resetScroll: false,
+    });
+  };
+
+  return (
+    <>
       <Announcer>
         {customers.isFetching && isOld
           ? t.customers.updating
@@ -179,7 +214,7 @@ function FilterNames() {
 }
 
 /** Explicit roles: laid out as cards, a table would no longer be one to screen readers. */
-function Rows({
+const Rows = memo(function Rows({
   rows,
   search,
   trail,
@@ -213,7 +248,7 @@ function Rows({
       </tbody>
     </table>
   );
-}
+});
 
 function Row({
   customer,
@@ -262,9 +297,7 @@ function Row({
       </td>
       <td role="cell" className={classes.since}>
         <span className={classes.sinceLabel}>{t.customers.since('')}</span>
-        <time dateTime={customer.customer_since} title={formatExact(customer.customer_since)}>
-          {formatDate(customer.customer_since)}
-        </time>
+        <Time iso={customer.customer_since}>{formatDate(customer.customer_since)}</Time>
       </td>
     </tr>
   );
@@ -303,7 +336,7 @@ function NoRows({
   search: CustomersSearch;
   page: CustomerPage;
   trail: (string | null)[];
-  ask: (change: Change) => void;
+  ask: Ask;
   turn: (cursor: string | null, trail: (string | null)[]) => void;
 }) {
   if (page.next_cursor !== null) {

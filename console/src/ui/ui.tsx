@@ -3,6 +3,7 @@ import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from 
 
 import { ApiError, type PaymentProvider } from '../api/client';
 import { login } from '../auth/login';
+import { formatExact } from '../format';
 import { t, type Trouble } from '../texts';
 import { CheckIcon, CopyIcon, InfoIcon, WarnIcon } from './icons';
 import classes from './ui.module.css';
@@ -31,6 +32,18 @@ export function ProviderBadge({ provider }: { provider: PaymentProvider }) {
 
 export function Hidden({ children }: { children: ReactNode }) {
   return <span className={classes.hidden}>{children}</span>;
+}
+
+/** A point in time; the exact one, to the second, is written when somebody points at it. */
+export function Time({ iso, children }: { iso: string; children: ReactNode }) {
+  return (
+    <time
+      dateTime={iso}
+      onPointerEnter={({ currentTarget }) => (currentTarget.title = formatExact(iso))}
+    >
+      {children}
+    </time>
+  );
 }
 
 /** Says its text to screen readers whenever it changes. */
