@@ -60,5 +60,8 @@ def _shorten(client: Any) -> None:
         _CONNECT_SECONDS,
         _READ_SECONDS,
     )
+    # Without its rules botocore takes the one endpoint of client and region, as it is: the rules,
+    # a tenth of a call's CPU, would find nothing else for each request anew.
+    client._ruleset_resolver = None
     # The last one that is asked, so that whoever looks at requests before it sees them.
     client.meta.events.register_last("before-call.dynamodb", wire.send)

@@ -24,7 +24,8 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from botocore.parsers import create_parser
@@ -41,6 +42,7 @@ _FINAL = frozenset(
     }
 )
 _SCOPE = "aws4_request"
+_LONGEST_LINE = 65_536  # http.client's
 
 
 class Credentials(Protocol):
@@ -56,6 +58,46 @@ class Answered:
 
     def __init__(self, status_code: int) -> None:
         self.status_code = status_code
+
+
+def _answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by their lower-case names, and body of the response to a request.
+
+    http.client has an e-mail's parser read the headers, which takes as long as all else of a call.
+
+    Raises:
+        HTTPException: it isn't of the only kind that DynamoDB sends: HTTP/1.1, with its length.
+    """
+    with connection.makefile("rb") as stream:
+        version, _, rest = _line(stream).partition(" ")
+        status = rest[:3]
+        headers: dict[str, str] = {}
+        while line := _line(stream):
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = headers.get("content-length", "")
+        if version != "HTTP/1.1" or not status.isdigit() or not length.isdigit():
+            raise http.client.HTTPException("not an answer of DynamoDB")
+        body = stream.read(int(length))
+        if len(body) < int(length):
+            raise http.client.IncompleteRead(body)
+        return int(status), headers, body
+
+
+def _line(stream: BinaryIO) -> str:
+    line = stream.readline(_LONGEST_LINE)
+    if not line.endswith(b"\r\n"):
+        raise http.client.HTTPException("a line without its end")
+    return line[:-2].decode("latin-1")
+
+
+@lru_cache(maxsize=2)
+def _signing_key(secret_key: str, scope: tuple[str, ...]) -> bytes:
+    """It changes with the day and with the credentials."""
+    key = b"AWS4" + secret_key.encode()
+    for part in scope:
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 class Wire:
@@ -121,13 +163,10 @@ class Wire:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         connection = self._connection(params["url"])
         connection.sendall(f"POST / HTTP/1.1\r\n{lines}\r\n".encode() + body)
-        response = http.client.HTTPResponse(connection, method="POST")
-        response.begin()
-        content = response.read()
-        if response.will_close:
+        status, received, content = _answer(connection)
+        if received.get("connection", "").lower() == "close":
             self._drop()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return response.status, received, content
+        return status, received, content
 
     def _signature(self, headers: dict[str, str], body: bytes) -> str:
         """The ``Authorization`` of these headers, to which the time and a session's token are
@@ -143,9 +182,7 @@ class Wire:
         request = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = (now[:8], self._region, "dynamodb", _SCOPE)
         digest = hashlib.sha256(request.encode()).hexdigest()
-        key = b"AWS4" + credentials.secret_key.encode()
-        for part in scope:
-            key = hmac.digest(key, part.encode(), "sha256")
+        key = _signing_key(credentials.secret_key, scope)
         text = "\n".join(("AWS4-HMAC-SHA256", now, "/".join(scope), digest))
         signature = hmac.digest(key, text.encode(), "sha256").hex()
         credential = "/".join((credentials.access_key, *scope))
