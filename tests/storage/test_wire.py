@@ -24,7 +24,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EndpointConnectionError, SSLError
 from botocore.httpsession import get_cert_path
 
-from shared.storage.wire import Wire
+from shared.storage import aws
+from shared.storage.wire import Answered, Wire
 from tests.dynamo import Tables
 
 ITEM = {"pk": {"S": "demo#ACCOUNT#cus_1"}, "sk": {"S": "b"}, "n": {"N": "1"}, "é": {"S": "ü\n"}}
@@ -109,6 +110,15 @@ def test_every_answer_and_refusal_is_as_botocore_gives_it(tables: Tables) -> Non
 # -- a database that misbehaves --------------------------------------------------------------------
 
 
+RAW = {
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "cut short": b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{}",
+    "cut in a header": b"HTTP/1.1 200 OK\r\nContent-Len",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "of unknown length": b"HTTP/1.0 200 OK\r\n\r\n{}",
+}
+
+
 @dataclass
 class Server:
     """Answers with what is planned, and then well.
@@ -140,6 +150,10 @@ def serving(certificate: Path | None = None) -> Iterator[Server]:
             told.requests.append((self.client_address, dict(self.headers.items()), body))
             what = told.plan.pop(0) if told.plan else ""
             if what == "hangs up":
+                self.close_connection = True
+                return
+            if what in RAW:
+                self.wfile.write(RAW[what])
                 self.close_connection = True
                 return
             answer, status = b"{}", 200
@@ -176,6 +190,57 @@ def serving(certificate: Path | None = None) -> Iterator[Server]:
         listening.server_close()
 
 
+def signature_of(
+    server: Server, headers: dict[str, str], body: bytes, secret: str, token: str | None = None
+) -> str:
+    """As botocore makes it for a request that was sent."""
+    signed = headers["Authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    sent = {name: value for name, value in headers.items() if name.lower() in signed}
+    request = AWSRequest("POST", server.url, sent, body)
+    request.context["timestamp"] = headers["X-Amz-Date"]
+    auth = SigV4Auth(Credentials("local", secret, token), "dynamodb", "us-east-1")
+    canonical = auth.string_to_sign(request, auth.canonical_request(request))
+    return f"Signature={auth.signature(canonical, request)}"
+
+
+def test_new_credentials_sign_from_the_next_request_on(server: Server) -> None:
+    held = Credentials("local", "local")
+    made = client_of(server.url, short=False)
+    wire = Wire(held.get_frozen_credentials, "us-east-1", "", 1, 1)
+    made.meta.events.register_last("before-call.dynamodb", wire.send)
+    made.get_item(TableName="t", Key=KEY)
+    held.secret_key = "renewed"
+    made.get_item(TableName="t", Key=KEY)
+    for (_, headers, body), secret in zip(server.requests, ("local", "renewed"), strict=True):
+        assert headers["Authorization"].endswith(signature_of(server, headers, body, secret))
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "cn-north-1"])
+def test_the_endpoint_without_its_rules_is_the_one_that_they_give(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    asked: list[str] = []
+
+    def note(params: dict[str, Any], **_: Any) -> tuple[Answered, dict[str, Any]]:
+        asked.append(params["url"])
+        return Answered(200), {}
+
+    made = botocore.session.get_session().create_client(
+        "dynamodb",
+        region_name=region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    made.meta.events.register_first("before-call.dynamodb", note)
+    made.get_item(TableName="t", Key=KEY)
+    aws._shorten(made)
+    made.get_item(TableName="t", Key=KEY)
+    assert asked[0] == asked[1]
+    assert region in asked[0]
+
+
 @pytest.mark.parametrize("token", [None, "a/session+token=="])
 def test_what_is_sent_is_signed_as_botocore_signs_it(server: Server, token: str | None) -> None:
     client_of(server.url, short=True, token=token).put_item(TableName="t", Item=ITEM)
@@ -183,14 +248,7 @@ def test_what_is_sent_is_signed_as_botocore_signs_it(server: Server, token: str 
     signed = headers["Authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     assert {"host", "x-amz-date", "x-amz-target"} < set(signed)
     assert ("x-amz-security-token" in signed) == (token is not None)
-    sent = {name: value for name, value in headers.items() if name.lower() in signed}
-    request = AWSRequest("POST", server.url, sent, body)
-    request.context["timestamp"] = headers["X-Amz-Date"]
-    auth = SigV4Auth(Credentials("local", "local", token), "dynamodb", "us-east-1")
-    expected = auth.signature(
-        auth.string_to_sign(request, auth.canonical_request(request)), request
-    )
-    assert headers["Authorization"].endswith(f"Signature={expected}")
+    assert headers["Authorization"].endswith(signature_of(server, headers, body, "local", token))
 
 
 def test_a_connection_is_kept_and_made_anew_when_the_other_side_has_closed_it(
@@ -206,7 +264,11 @@ def test_a_connection_is_kept_and_made_anew_when_the_other_side_has_closed_it(
 
 
 @pytest.mark.parametrize(
-    "trouble", ["hangs up", "500", "503", "garbled", "ThrottlingException", "InternalServerError"]
+    "trouble",
+    [
+        *("hangs up", "500", "503", "garbled", "ThrottlingException", "InternalServerError"),
+        *RAW,
+    ],
 )
 def test_what_is_no_answer_is_left_to_botocore(server: Server, trouble: str) -> None:
     server.plan = [trouble]
