@@ -186,7 +186,7 @@ class Stack:
 
         keeper = threading.Thread(target=keep, name="local-stack", daemon=True)
         keeper.start()
-        self._keeper = keeper
+        self._keeper = keeper  # once it runs: stop() joins it, and may come at any moment
         threading.Thread(target=collect, name="function-logs", daemon=True).start()
         while not started.wait(0.2):
             pass

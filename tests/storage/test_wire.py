@@ -227,15 +227,14 @@ def test_the_endpoint_without_its_rules_is_the_one_that_they_give(
         asked.append(params["url"])
         return Answered(200), {}
 
-    made = botocore.session.get_session().create_client(
-        "dynamodb",
-        region_name=region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    session = botocore.session.get_session()
+    session.set_credentials("local", "local")
+    monkeypatch.setattr(aws, "_session", lambda: session)
+    made = session.create_client("dynamodb", region_name=region)
     made.meta.events.register_first("before-call.dynamodb", note)
     made.get_item(TableName="t", Key=KEY)
     aws._shorten(made)
+    assert made._ruleset_resolver is None
     made.get_item(TableName="t", Key=KEY)
     assert asked[0] == asked[1]
     assert region in asked[0]

@@ -18,13 +18,13 @@ import {
   Announcer,
   Avatar,
   Badge,
+  Day,
   Copy,
   Failed,
   Hidden,
   Notice,
   ProviderBadge,
   State,
-  Time,
 } from '../ui/ui';
 import classes from './customer.module.css';
 import { CancelModal } from './CancelModal';
@@ -168,8 +168,7 @@ function Head({ customer }: { customer: Customer | undefined }) {
           ))}
           {customer.used_access_code && <Badge>{t.customers.usedAccessCode}</Badge>}
           <span className={classes.sinceText}>
-            {t.customer.since}{' '}
-            <Time iso={customer.customer_since}>{formatDate(customer.customer_since)}</Time>
+            {t.customer.since} <Day at={customer.customer_since} />
           </span>
         </div>
         <div className={classes.contact}>

@@ -5,7 +5,7 @@ import { api, ApiError, type Purchase } from '../api/client';
 import { formatDate, formatDateTime, formatList, formatSoon } from '../format';
 import { t } from '../texts';
 import { DownIcon } from '../ui/icons';
-import { Badge, Notice, ProviderBadge, Small, Spinner, Time } from '../ui/ui';
+import { Badge, Day, Notice, ProviderBadge, Small, Spinner, Time } from '../ui/ui';
 import classes from './customer.module.css';
 import { MethodName } from './PaymentMethods';
 import {
@@ -259,10 +259,6 @@ function FailedRemoval({
       )}
     </Notice>
   );
-}
-
-function Day({ at }: { at: string }) {
-  return <Time iso={at}>{formatDate(at)}</Time>;
 }
 
 function Facts({ purchase }: { purchase: Purchase }) {

@@ -2,9 +2,9 @@ import { Button } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 
 import { api, type Transaction, type TransactionPage } from '../api/client';
-import { formatDate, formatMoney } from '../format';
+import { formatMoney } from '../format';
 import { t } from '../texts';
-import { Badge, Notice, Spinner, Time, type Tone } from '../ui/ui';
+import { Badge, Day, Notice, Spinner, type Tone } from '../ui/ui';
 import classes from './customer.module.css';
 
 /** Money as it moved, newest first; every amount in its own currency and none added to another. */
@@ -115,7 +115,7 @@ function Row({ row }: { row: Transaction }) {
         {formatMoney(row.amount, row.currency)}
       </div>
       <div className={classes.txMeta}>
-        <Time iso={row.created_at}>{formatDate(row.created_at)}</Time>
+        <Day at={row.created_at} />
         <span className={classes.mono} title={row.provider_id}>
           {row.transaction_id}
         </span>

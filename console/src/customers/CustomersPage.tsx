@@ -15,11 +15,10 @@ import {
 
 import type { Customer, CustomerPage } from '../api/client';
 import { customersQuery } from '../api/queries';
-import { formatDate } from '../format';
 import { customersRoute } from '../router';
 import { t } from '../texts';
 import { DownIcon, InfoIcon, LeftIcon, PeopleIcon, RightIcon, SearchIcon } from '../ui/icons';
-import { Announcer, Avatar, Badge, Failed, Hidden, ProviderBadge, State, Time } from '../ui/ui';
+import { Announcer, Avatar, Badge, Day, Failed, Hidden, ProviderBadge, State } from '../ui/ui';
 import classes from './customers.module.css';
 import {
   type Change,
@@ -297,7 +296,7 @@ function Row({
       </td>
       <td role="cell" className={classes.since}>
         <span className={classes.sinceLabel}>{t.customers.since('')}</span>
-        <Time iso={customer.customer_since}>{formatDate(customer.customer_since)}</Time>
+        <Day at={customer.customer_since} />
       </td>
     </tr>
   );

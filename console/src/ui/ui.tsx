@@ -3,7 +3,7 @@ import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from 
 
 import { ApiError, type PaymentProvider } from '../api/client';
 import { login } from '../auth/login';
-import { formatExact } from '../format';
+import { formatDate, formatExact } from '../format';
 import { t, type Trouble } from '../texts';
 import { CheckIcon, CopyIcon, InfoIcon, WarnIcon } from './icons';
 import classes from './ui.module.css';
@@ -44,6 +44,11 @@ export function Time({ iso, children }: { iso: string; children: ReactNode }) {
       {children}
     </time>
   );
+}
+
+/** `3 Dec 2026`. */
+export function Day({ at }: { at: string }) {
+  return <Time iso={at}>{formatDate(at)}</Time>;
 }
 
 /** Says its text to screen readers whenever it changes. */
