@@ -393,7 +393,7 @@ def leaks(text: str) -> Iterator[str]:
     for pattern in (SECRETS, EMAIL):
         for found in pattern.finditer(text):
             yield found.group()
-    for part in planted:
+    for part in tuple(planted):  # another thread may be adding to it
         # As it is, and as JSON has it.
         if part in text or json.dumps(part)[1:-1] in text:
             yield part
