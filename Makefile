@@ -25,16 +25,16 @@ run: install ## start everything on loopback; PORT, DATA_DIR, SEED and the rest:
 	@exec $(PY) -m local.stack
 
 token: install ## print a JWT for STORE
-	@$(PY) -m local.token $(STORE)
+	@$(PY) -m customers_cli.token $(STORE)
 
 store: install ## register STORE for the connected ACCOUNT
-	@$(PY) -m local.store $(STORE) $(ACCOUNT)
+	@$(PY) -m customers_cli.store $(STORE) $(ACCOUNT)
 
 sweep: install ## run the sweep once, now
-	@$(PY) -m local.sweep
+	@$(PY) -m customers_cli.sweep
 
 reindex: install ## make STORE's customer list anew from its records; tells where they differed
-	@$(PY) -m local.reindex $(STORE)
+	@$(PY) -m customers_cli.reindex $(STORE)
 
 bench: install ## cold starts, warm calls, package, price: docs/bench/perf.md (valgrind, ten minutes)
 	@$(PY) -m bench
@@ -43,22 +43,22 @@ bench-list: install ## pages of the list in stores of up to a million customers 
 	$(PY) -m bench.list
 
 backfill: install ## read STORE's Stripe account into its records; RATE=requests/s, STACK: deployed
-	@$(PY) -m local.backfill $(STORE) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m customers_cli.backfill $(STORE) $(if $(RATE),--rate $(RATE))
 
 replay: install ## apply STORE's parked and undelivered events again; RATE and STACK as above
-	@$(PY) -m local.replay $(STORE) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m customers_cli.replay $(STORE) $(if $(RATE),--rate $(RATE))
 
 doctor: install ## check a deployment (STACK=name) or the local run, and say what to do
-	@$(PY) -m local.doctor
+	@$(PY) -m customers_cli.doctor
 
 bot: install ## the bot's state; DO=resume ends a pause, DO=off stops all removals, DO=on goes on
-	@$(PY) -m local.bot $(DO)
+	@$(PY) -m customers_cli.bot $(DO)
 
 export: install ## all that is kept of CUSTOMER of STORE, as JSON
-	@$(PY) -m local.export $(STORE) $(CUSTOMER)
+	@$(PY) -m customers_cli.export $(STORE) $(CUSTOMER)
 
 forget: install ## erase who CUSTOMER of STORE is
-	@$(PY) -m local.forget $(STORE) $(CUSTOMER)
+	@$(PY) -m customers_cli.forget $(STORE) $(CUSTOMER)
 
 bench-webhook: install ## what the webhook costs, by event type and over a mix: docs/bench/webhook.md
 	@$(PY) -m bench.webhook
@@ -71,7 +71,7 @@ test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=pa
 check: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy functions shared local tests
+	$(VENV)/bin/mypy functions shared local standins customers_cli tests
 	$(VENV)/bin/bandit --quiet --severity-level medium --recursive functions shared
 
 audit: install $(AUDIT_VENV)/.installed ## known vulnerabilities of what is locked; needs a network
@@ -138,7 +138,7 @@ lock: $(VENV)/.installed ## write requirements/*.txt anew from requirements/*.in
 
 clean: ## what builds and checks leave behind; the data of the local run stays
 	rm -rf build .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts
-	find functions shared local tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find functions shared local standins customers_cli tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- console -------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ test-console: install console ## only the console's tests, in Chromium
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup tests/console
 
 deploy-console: install console ## put the console into the bucket of the deployment STACK
-	@$(PY) -m local.console
+	@$(PY) -m customers_cli.console
 
 console/node_modules/.installed: console/package.json console/package-lock.json
 	@tools/check-node

@@ -31,7 +31,8 @@ from shared.http import cursor
 from shared.storage.customer_index import MAX_EVALUATED, CustomerIndex
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
-from shared.storage.records import Records, profile_key, purchase_key
+from shared.storage.keys import profile_key, purchase_key
+from shared.storage.records import Records
 from tests.dynamo import create_tables, make_client, running_dynoxide
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "bench"

@@ -37,9 +37,9 @@ import botocore.session
 from botocore.exceptions import ClientError
 
 from bench.world import CHAT, READS, SECRETS, WEBHOOK_SECRET, _Aws
-from local.stripe_standin import StandinServer, StripeAccount, StripeStandin
-from local.stripe_standin.deliveries import signature
-from local.telegram_standin.server import TelegramStandin
+from standins.stripe import StandinServer, StripeAccount, StripeStandin
+from standins.stripe.deliveries import signature
+from standins.telegram.server import TelegramStandin
 from tests.dynamo import create_tables, make_client, running_dynoxide
 from tests.functions.http import api_event
 

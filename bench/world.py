@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.stripe_standin import StandinServer, StripeStandin
-from local.stripe_standin.deliveries import signature
-from local.telegram_standin.server import TelegramStandin
 from shared import assembly, wiring
 from shared.storage import aws
+from standins.stripe import StandinServer, StripeStandin
+from standins.stripe.deliveries import signature
+from standins.telegram.server import TelegramStandin
 from tests.dynamo import create_tables, make_client, running_dynoxide
 from tests.functions.http import api_event
 

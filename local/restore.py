@@ -7,8 +7,8 @@ would find everything all the same, but up to a minute late.
 from __future__ import annotations
 
 from shared.assembly import driver
-from shared.drive import restore_schedules
-from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key
+from shared.ending.drive import restore_schedules
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key
 
 
 def main() -> None:

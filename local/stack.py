@@ -333,7 +333,7 @@ class Stack:
             children.append(
                 child(
                     STRIPE,
-                    [*python, "local.stripe_standin", *flat],
+                    [*python, "standins.stripe", *flat],
                     listens(self._ports[STRIPE]),
                 )
             )
@@ -347,7 +347,7 @@ class Stack:
             children.append(
                 child(
                     TELEGRAM,
-                    [*python, "local.telegram_standin", *flat],
+                    [*python, "standins.telegram", *flat],
                     answers(f"{self._at(TELEGRAM)}/_control/ready"),
                 )
             )

@@ -10,8 +10,8 @@ from functools import cache
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from shared.access import AccessRemover
-from shared.drive import Driver
+from shared.ending.drive import Driver
+from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway, new_session
 from shared.observability import metrics

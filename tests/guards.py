@@ -38,13 +38,13 @@ import pytest
 import shared.http.app as http_app
 from functions.store_events.apply import StoreEvents
 from functions.stripe_webhook import events
-from shared.drive import Driver
+from shared.ending.drive import Driver
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway
 from shared.observability import logger
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
-from shared.storage.records import DUE_INDEX, REF_INDEX
+from shared.storage.keys import DUE_INDEX, REF_INDEX
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
 from shared.tenant import Tenant, store_of
@@ -62,7 +62,9 @@ BUILDERS = (
     "requests_pk",
     "index_pk",
 )
-MAY_READ_DUE = re.compile(r"/(functions/period_end_revoker/revoke|local/\w+|tests/.*)\.py$")
+MAY_READ_DUE = re.compile(
+    r"/(functions/period_end_revoker/revoke|(local|customers_cli)/\w+|tests/.*)\.py$"
+)
 
 # Twelve zeros are the account of the local run, in its ARNs.
 SECRETS = re.compile(

@@ -21,16 +21,17 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from local.telegram_standin.bot_api import BotApi, Settings
-from shared import access
-from shared.access import AccessRemover
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Observation
 from shared.domain.purchase import Purchase, Removal
+from shared.ending import removal as removals
+from shared.ending.removal import AccessRemover
 from shared.integrations.telegram_gateway import TelegramGateway
 from shared.storage import records as records_module
-from shared.storage.records import Key, Records, product_key, purchase_key
+from shared.storage.keys import Key, product_key, purchase_key
+from shared.storage.records import Records
 from shared.tenant import Tenant
+from standins.telegram.bot_api import BotApi, Settings
 from tests.builders import NOW, subscription_data
 from tests.dynamo import Tables
 
@@ -427,7 +428,7 @@ def test_two_removals_of_one_user_don_t_meet(world: World) -> None:
     world.telegram.before = meanwhile
     assert world.remove(first).state == "revoked"
     (busy,) = others
-    assert (busy.state, busy.wait, busy.attempts) == ("revoking", access.BUSY_SECONDS, 0)
+    assert (busy.state, busy.wait, busy.attempts) == ("revoking", removals.BUSY_SECONDS, 0)
     assert world.remove(second, busy).state == "revoked"
     assert len(world.telegram.asked("unbanChatMember")) == 1
 
@@ -511,7 +512,7 @@ def test_chats_that_move_in_circles_are_tried_again_later(world: World) -> None:
     world.telegram.script["getChatMember"] = [moved] * 10
     removal = world.remove(world.ended())
     assert (removal.state, removal.attempts) == ("revoking", 1)
-    assert len(world.telegram.calls) == access.MAX_MIGRATIONS
+    assert len(world.telegram.calls) == removals.MAX_MIGRATIONS
     assert world.nothing_is_held()
 
 
@@ -742,7 +743,7 @@ def test_a_telegram_that_fails_is_asked_again_later_and_later(
         assert (removal.state, removal.attempts) == ("revoking", attempt)
         assert removal.next_attempt_at == began + removal.wait
         waits.append(removal.wait)
-        world.time.now += max(removal.wait, access.SETTLE_SECONDS + 2)
+        world.time.now += max(removal.wait, removals.SETTLE_SECONDS + 2)
     assert waits == [5, 30, 120, 600, 1800, 3600, 3600, 3600]
     assert world.remove(key, removal).state == "revoked"
     assert world.nothing_is_held()
@@ -773,7 +774,7 @@ def test_no_purchase_begins_while_an_unheard_removal_may_still_take_effect(
     world.remove(key)
     with pytest.raises(TryAgainLater):
         world.purchase("sub_2")
-    world.time.now += access.SETTLE_SECONDS + 2
+    world.time.now += removals.SETTLE_SECONDS + 2
     world.purchase("sub_2")
 
 
@@ -856,7 +857,7 @@ def test_the_kill_switch_stops_every_removal_and_lets_them_go_on_later(world: Wo
     removal = world.remove(key, interactive=True)
     assert (removal.state, removal.detail) == ("revoking", "Removals are switched off.")
     assert (removal.wait, removal.attempts) == (0, 0)
-    assert removal.next_attempt_at == int(world.time()) + access.SWITCHED_OFF_SECONDS
+    assert removal.next_attempt_at == int(world.time()) + removals.SWITCHED_OFF_SECONDS
     assert world.telegram.calls == []
     world.remover.bot.switch_removals(enabled=True)
     assert world.remove(key, removal).state == "revoked"
@@ -887,7 +888,7 @@ def test_a_person_does_not_wait_for_slots_that_stay_taken(world: World) -> None:
         world.remover.bot.take_slot(owner, until=world.time() + 60, interactive=False)
     began = world.time()
     removal = world.remove(world.ended(), interactive=True)
-    assert world.time() - began < access.INTERACTIVE_PATIENCE_SECONDS + 0.5
+    assert world.time() - began < removals.INTERACTIVE_PATIENCE_SECONDS + 0.5
     assert (removal.state, removal.wait, removal.attempts) == ("revoking", 5, 0)
 
 
@@ -928,13 +929,13 @@ def test_a_call_that_hangs_leaves_the_others_their_time(world: World) -> None:
 
     world.telegram.send = spy  # type: ignore[method-assign]
     world.remove(world.ended(), seconds=9, interactive=True)
-    assert max(seen) == access.INTERACTIVE_CALL_SECONDS
+    assert max(seen) == removals.INTERACTIVE_CALL_SECONDS
     seen.clear()
     world.remove(world.ended("sub_2"), user=SECOND, seconds=60)
     assert min(seen) >= 29
     seen.clear()
     world.remove(world.ended("sub_3"), user=SECOND, seconds=8)
-    assert max(seen) <= 8 + access.OVERTIME_SECONDS
+    assert max(seen) <= 8 + removals.OVERTIME_SECONDS
 
 
 # -- crashes ------------------------------------------------------------------------------------
@@ -994,7 +995,7 @@ def test_a_crash_at_any_point_ends_in_the_same_state(world: World) -> None:
     for n in range(1, total + 1):
         key = set_up(n)
         assert boundaries.run(n, remove(key)) is None
-        world.time.now += access.LOCK_SECONDS + 2
+        world.time.now += removals.LOCK_SECONDS + 2
         done = boundaries.run(None, remove(key))
         assert done is not None, n
         assert (done.state, done.link_revoked) == ("revoked", True), n
@@ -1009,7 +1010,7 @@ def test_a_buyer_who_came_back_after_a_crash_at_any_point_stays(world: World) ->
     for n in range(1, boundaries.count + 1):
         world.telegram.api.set_member(int(CHAT), int(USER), status="member")
         assert boundaries.run(n, lambda: world.remove(key)) is None
-        world.time.now += access.LOCK_SECONDS + 2
+        world.time.now += removals.LOCK_SECONDS + 2
         again = world.purchase(f"again_{n}")
         world.telegram.api.join(int(CHAT), int(USER))
         assert world.remove(key).state == "kept", n

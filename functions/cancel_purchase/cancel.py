@@ -1,7 +1,7 @@
 """Cancel a purchase, or try again to take its buyer out of the chats.
 
 The owner's intent is recorded before anything is done about it; from there on the purchase is
-driven like any other, by :class:`shared.drive.Driver`.
+driven like any other, by :class:`shared.ending.drive.Driver`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from shared.domain.errors import (
     StripeRefused,
 )
 from shared.domain.purchase import Own, Purchase, When
-from shared.drive import Driver
-from shared.storage.records import Key, LeaseLost, Record, purchase_key
+from shared.ending.drive import Driver
+from shared.storage.items import Record
+from shared.storage.keys import Key, purchase_key
+from shared.storage.records import LeaseLost
 from shared.tenant import Tenant
 
 # How long a request waits for another change of the same purchase before it is refused.

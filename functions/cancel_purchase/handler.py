@@ -17,7 +17,7 @@ from shared.assembly import driver
 from shared.domain.errors import InvalidRequest
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
 from shared.observability import flush_metrics, logger, metrics
-from shared.reader import Reader
+from shared.showing.reader import Reader
 from shared.tenant import Tenant, account_of
 from shared.wiring import customers, records, records_table, settings
 

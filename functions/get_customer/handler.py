@@ -17,7 +17,7 @@ from shared.http.app import (
     single,
     tenant_of,
 )
-from shared.reader import Reader
+from shared.showing.reader import Reader
 from shared.tenant import Tenant
 from shared.wiring import cursor_key, customers, records, settings
 

@@ -10,8 +10,9 @@ from shared.domain.search import make_query, normalize
 from shared.http import cursor
 from shared.http.app import limit_of, single
 from shared.storage.customer_index import CustomerIndex, Page
+from shared.storage.items import from_item
 from shared.storage.products import name_of
-from shared.storage.records import Records, from_item
+from shared.storage.records import Records
 from shared.tenant import Tenant
 
 PARAMETERS = frozenset(

@@ -13,7 +13,7 @@ from functions.period_end_revoker.revoke import Revoker, Swept
 from shared.assembly import driver
 from shared.observability import invocation, logger, metrics
 from shared.storage.bot import Bot
-from shared.storage.records import purchase_key
+from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
 from shared.wiring import records_table
 

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from shared.drive import Driver
+from shared.ending.drive import Driver
 from shared.observability import log_failure
-from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key, Record
+from shared.storage.items import Record
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key
 from shared.tenant import account_of, store_of
 
 

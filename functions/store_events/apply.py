@@ -22,9 +22,10 @@ from shared.domain.clock import Clock, parse_iso, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Data, Fetched, Observation
 from shared.observability import logger
+from shared.storage.keys import Key, profile_key, purchase_key
 from shared.storage.parked import Parked, ParkedEvent
 from shared.storage.products import Products
-from shared.storage.records import Key, Records, profile_key, purchase_key
+from shared.storage.records import Records
 from shared.tenant import Tenant, account_of, store_of
 
 # A link may overtake the purchase it is for; Lambda tries again after one minute and after two.

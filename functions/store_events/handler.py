@@ -17,8 +17,8 @@ from shared.assembly import driver, products
 from shared.domain.errors import CustomersError
 from shared.observability import invocation, log_failure, logger, metrics
 from shared.storage.dynamo import AWS_ERRORS
+from shared.storage.keys import Key
 from shared.storage.parked import Parked
-from shared.storage.records import Key
 from shared.wiring import customers, records, records_table
 
 # Of the function's sixty: Stripe alone may take twenty-three, and is not asked with less left.

@@ -18,7 +18,9 @@ from dataclasses import replace
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
 from shared.storage.dynamo import ConditionFailed, Contention, Item
-from shared.storage.records import Key, Record, Records, from_item, profile_key, to_item
+from shared.storage.items import Record, from_item, to_item
+from shared.storage.keys import Key, profile_key
+from shared.storage.records import Records
 from shared.tenant import Tenant, store_of
 
 _NOTE = "MOVED"

@@ -15,16 +15,16 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from functions.stripe_webhook.events import Services
+from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver, without_failing
 from shared import wiring
 from shared.domain.errors import CustomersError, InvalidEvent
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.observability import flush_metrics, log_failure, logger, metrics
 from shared.storage.chats import Chats
+from shared.storage.keys import Key
 from shared.storage.parked import Parked
 from shared.storage.products import Products
-from shared.storage.records import Key
 from shared.storage.registry import Registry
 
 # Stripe waits for the answer: what isn't begun after this long is left to the sweep.

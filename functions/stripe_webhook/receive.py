@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.stripe_webhook import events
-from functions.stripe_webhook.events import Event, Services, Unappliable
+from functions.stripe_webhook.context import Services
+from functions.stripe_webhook.event import Event, Unappliable
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import (
@@ -21,8 +22,8 @@ from shared.domain.errors import (
 from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
+from shared.storage.keys import Key
 from shared.storage.parked import Parked, ParkedEvent
-from shared.storage.records import Key
 from shared.tenant import Tenant
 
 MAX_BYTES = 1024 * 1024

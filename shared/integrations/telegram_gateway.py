@@ -18,7 +18,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from shared.domain.removal import (
+from shared.domain.telegram import (
     GET_MEMBER,
     REVOKE_LINK,
     UNBAN,
@@ -65,7 +65,7 @@ class TelegramGateway:
     """The calls of the Bot API that ending access takes.
 
     Every method takes ``timeout``, the seconds it may take at most, and returns an
-    :class:`~shared.domain.removal.Answer`, whatever Telegram or the network did.
+    :class:`~shared.domain.telegram.Answer`, whatever Telegram or the network did.
 
     Args:
         session: without retries on its adapters (which is how ``requests`` makes them).

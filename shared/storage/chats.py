@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.domain.removal import is_chat_id
+from shared.domain.telegram import is_chat_id
 from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 

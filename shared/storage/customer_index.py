@@ -21,7 +21,8 @@ from typing import Any
 from shared.domain.search import ListQuery, Term
 from shared.storage.customers import IDS
 from shared.storage.dynamo import Item, Table, marshal
-from shared.storage.records import Records, profile_key
+from shared.storage.keys import profile_key
+from shared.storage.records import Records
 from shared.tenant import Tenant, account_of
 
 MAX_EVALUATED = 3000

@@ -27,7 +27,9 @@ from shared.domain.customer import Account, customer_id_of, identity, summarize
 from shared.domain.errors import TryAgainLater
 from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
-from shared.storage.records import MAX_CONFLICTS, Record, Records, dumps, profile_key
+from shared.storage.items import Record, dumps
+from shared.storage.keys import profile_key
+from shared.storage.records import MAX_CONFLICTS, Records
 from shared.tenant import Tenant
 
 IDS = "I"

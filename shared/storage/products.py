@@ -15,7 +15,9 @@ from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched, Observation
 from shared.integrations.stripe_gateway import Mode, StripeGateway, StripeMissing
 from shared.storage.chats import Chats
-from shared.storage.records import Record, Records, from_item, product_key
+from shared.storage.items import Record, from_item
+from shared.storage.keys import product_key
+from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
 

@@ -1,26 +1,5 @@
 """Records: what Stripe and the store said, one item per purchase, profile, method, transaction.
 
-An item's attributes (all but the JSON strings exist for conditions and indexes):
-
-========================  =========================================================================
-``pk``, ``sk``            see :class:`shared.tenant.Tenant` and the ``*_key`` functions here
-``s_<source>``            a source's object, JSON
-``v_<source>``            ``created`` of the newest event applied to it
-``r_<source>``            its stage within that second
-``m_<source>``            the rest of its :class:`~shared.domain.merge.Source`, JSON
-``k_<source>``            its facts: while these are the same, nothing follows from an event
-``x_<source>``            1 while it was fetched or is terminal: events need a closer look
-``seen``                  every Telegram user of a purchase, every chat of a product, ever
-``products``              every product of a subscription, ever
-``own``                   our own part, JSON, written by the holder of the lease only
-``rev``                   counts the writes; a write of the whole item is conditional on it
-``lease_owner/_until``    who may write ``own`` and act on it
-``reindex_at``            set while the customer list doesn't show this record's facts yet
-``turns``                 counts the users who were let in again after they had to leave
-``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
-``ref``, ``subscription`` for the index by Stripe's ids
-========================  =========================================================================
-
 An event that changes no facts is one conditional write without a read: the condition says that
 what is stored is older and its facts are the same. When it fails, DynamoDB returns the item, and
 :func:`shared.domain.merge.decide` says whether to drop, apply or fetch.
@@ -28,25 +7,20 @@ what is stored is older and its facts are the same. When it fails, DynamoDB retu
 
 from __future__ import annotations
 
-import json
 import time
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.domain import customer as customer_rules
-from shared.domain import merge, purchase, well_formed
+from shared.domain import merge, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Fetched, Observation, Source, Verdict
 from shared.domain.purchase import Own, Purchase
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
+from shared.storage.items import FACTS, Record, dumps, facts_of, from_item, meta_of, to_item
+from shared.storage.keys import REF_INDEX, Key
 from shared.tenant import Tenant, store_of
-
-DUE_INDEX = "due"
-REF_INDEX = "by_ref"
-DUE_SHARDS = tuple(str(shard) for shard in range(8))
 
 # A lease outlives any single call made under it (30 s is the longest timeout) and is renewed
 # before each; an API function is stopped by its own timeout long before.
@@ -54,104 +28,6 @@ LEASE_SECONDS = 45
 MAX_CONFLICTS = 20
 # How long a purchase that becomes live waits for a removal of its buyer that is under way.
 USER_LOCK_PATIENCE_SECONDS = 10.0
-
-_FACTS: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
-    "PURCHASE": purchase.source_facts,
-    "PROFILE": customer_rules.source_facts,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Where a record is kept.
-
-    Attributes:
-        ref: the Stripe or public id by which the ``by_ref`` index finds it.
-        subscription: an invoice's subscription, projected into that index.
-    """
-
-    pk: str
-    sk: str
-    ref: str | None = None
-    subscription: str | None = None
-
-    @property
-    def kind(self) -> str:
-        return self.sk.split("#", 1)[0]
-
-
-def profile_key(tenant: Tenant, account: str) -> Key:
-    return Key(tenant.account_pk(account), "PROFILE")
-
-
-def purchase_key(tenant: Tenant, account: str, purchase_id: str) -> Key:
-    return Key(tenant.account_pk(account), f"PURCHASE#{purchase_id}", tenant.ref(purchase_id))
-
-
-def method_key(tenant: Tenant, account: str, payment_method_id: str) -> Key:
-    return Key(tenant.account_pk(account), f"METHOD#{payment_method_id}")
-
-
-def transaction_key(tenant: Tenant, account: str, created_at: int, transaction_id: str) -> Key:
-    return Key(
-        tenant.account_pk(account),
-        f"TXN#{created_at:011d}#{transaction_id}",
-        tenant.ref(transaction_id),
-    )
-
-
-def invoice_key(
-    tenant: Tenant, account: str, invoice_id: str, subscription: str | None = None
-) -> Key:
-    return Key(
-        tenant.account_pk(account), f"INVOICE#{invoice_id}", tenant.ref(invoice_id), subscription
-    )
-
-
-def payment_link_key(tenant: Tenant, account: str, payment_intent_id: str) -> Key:
-    """Which invoice a PaymentIntent paid, and with it which subscription."""
-    return Key(tenant.account_pk(account), f"LINK#{payment_intent_id}")
-
-
-def product_key(tenant: Tenant, product_id: str) -> Key:
-    return Key(tenant.products_pk(), f"PRODUCT#{product_id}")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One stored item, unpacked."""
-
-    key: Key
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    seen: frozenset[str] = frozenset()
-    own: Mapping[str, Any] = field(default_factory=dict)
-    rev: int = 0
-    reindex_at: int | None = None
-    lease_owner: str | None = None
-    lease_until: int = 0
-    written_at: int = 0
-    turns: int = 0
-    products: frozenset[str] = frozenset()
-
-    @property
-    def purchase(self) -> Purchase:
-        """The record as a purchase; only for ``PURCHASE`` keys."""
-        purchase_id = self.key.sk.split("#", 1)[1]
-        own = Own.from_json(self.own)
-        return Purchase(purchase_id, self.sources, own, self.seen, self.turns, self.products)
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether whom this was about has been forgotten: nothing names them again."""
-        return any(source.version == merge.FOR_EVER for source in self.sources.values())
-
-    @property
-    def due_at(self) -> int | None:
-        due = [] if self.reindex_at is None else [self.reindex_at]
-        if self.key.kind == "PURCHASE":
-            at = self.purchase.due_at
-            due += [] if at is None else [at]
-        return min(due, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +149,7 @@ class Records:
 
     def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
         source = merge.applied(None, seen)
-        rule = _FACTS.get(key.kind)
+        rule = FACTS.get(key.kind)
         if rule is not None and (seen.rank == 0 or seen.terminal):
             if seen.terminal:
                 raise ConditionFailed(self.table.get(key.pk, key.sk))
@@ -288,7 +164,7 @@ class Records:
             "s": dumps(seen.data),
             "v": seen.created_at,
             "r": seen.rank,
-            "m": _meta(source),
+            "m": meta_of(source),
             "one": 1,
         }
         sets = ["#s = :s", "#v = :v", "#r = :r", "#m = :m"]
@@ -360,7 +236,7 @@ class Records:
                 after = replace(after, products=after.products | products)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
-            changed = after.key.kind in _FACTS and _facts(before) != _facts(after)
+            changed = after.key.kind in FACTS and facts_of(before) != facts_of(after)
             if changed:
                 after = replace(after, reindex_at=self._now())
             try:
@@ -555,101 +431,6 @@ def _with_fetched(before: Record | None, key: Key, fetched: Fetched) -> Record |
     return before if source is None else _with_source(before, key, fetched.source, source)
 
 
-def _facts(record: Record | None) -> Any:
-    if record is None:
-        return None
-    if record.key.kind == "PURCHASE":
-        # Of the whole: a charge tells of a purchase what its session will tell again.
-        return (purchase.facts(record.purchase), record.seen, record.products)
-    rule = _FACTS.get(record.key.kind)
-    if rule is None:
-        return ()
-    facts = {name: rule(name, source.data) for name, source in record.sources.items()}
-    return (facts, record.seen)
-
-
 def _products_in(data: Mapping[str, Any]) -> frozenset[str]:
     """The products of a subscription; nothing else is ever switched to another."""
     return frozenset(data.get("products") or ())
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON, the same text for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _meta(source: Source) -> str:
-    meta: dict[str, Any] = {"e": source.event_ids, "r": source.rank}
-    if source.previous_digest is not None:
-        meta["p"] = source.previous_digest
-    if source.fetched_at is not None:
-        meta["f"] = source.fetched_at
-    if source.terminal:
-        meta["t"] = 1
-    return dumps(meta)
-
-
-def to_item(record: Record) -> Item:
-    """A record as the item that is stored."""
-    rule = _FACTS.get(record.key.kind)
-    item: Item = {
-        "pk": record.key.pk,
-        "sk": record.key.sk,
-        "ref": record.key.ref,
-        "subscription": record.key.subscription,
-        "seen": record.seen,
-        "own": dumps(record.own) if record.own else None,
-        "rev": record.rev,
-        "reindex_at": record.reindex_at,
-        "lease_owner": record.lease_owner,
-        "lease_until": record.lease_until if record.lease_owner else None,
-        "written_at": record.written_at,
-        "turns": record.turns or None,
-        "products": record.products,
-    }
-    for name, source in record.sources.items():
-        item[f"s_{name}"] = dumps(source.data)
-        item[f"v_{name}"] = source.version
-        item[f"r_{name}"] = source.rank
-        item[f"m_{name}"] = _meta(source)
-        if rule is not None:
-            item[f"k_{name}"] = dumps(rule(name, source.data))
-        if source.terminal or source.fetched_at is not None:
-            item[f"x_{name}"] = 1
-    due_at = record.due_at
-    if due_at is not None:
-        item["due_at"] = due_at
-        item["due_shard"] = DUE_SHARDS[zlib.crc32(record.key.pk.encode()) % len(DUE_SHARDS)]
-    return {name: value for name, value in item.items() if value is not None}
-
-
-def from_item(item: Item) -> Record:
-    """The record of a stored item."""
-    sources: dict[str, Source] = {}
-    for name, text in item.items():
-        if name.startswith("s_"):
-            source = name[2:]
-            meta = json.loads(item[f"m_{source}"])
-            sources[source] = Source(
-                data=json.loads(text),
-                version=item[f"v_{source}"],
-                event_ids=tuple(meta["e"]),
-                rank=meta["r"],
-                previous_digest=meta.get("p"),
-                fetched_at=meta.get("f"),
-                terminal=bool(meta.get("t")),
-            )
-    own = item.get("own")
-    return Record(
-        key=Key(item["pk"], item["sk"], item.get("ref"), item.get("subscription")),
-        sources=sources,
-        seen=item.get("seen", frozenset()),
-        own={} if own is None else json.loads(own),
-        rev=item.get("rev", 0),
-        reindex_at=item.get("reindex_at"),
-        lease_owner=item.get("lease_owner"),
-        lease_until=item.get("lease_until", 0),
-        written_at=item.get("written_at", 0),
-        turns=item.get("turns", 0),
-        products=item.get("products", frozenset()),
-    )

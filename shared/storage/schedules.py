@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.storage.records import Key
+from shared.storage.keys import Key
 from shared.tenant import account_of, store_of
 
 

@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.domain.purchase import Purchase
 from shared.storage.dynamo import ConditionFailed, Table
-from shared.storage.records import Key, from_item
+from shared.storage.items import from_item
+from shared.storage.keys import Key
 from shared.tenant import Tenant
 
 _LINK = "LINK#"

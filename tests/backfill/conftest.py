@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from customers_cli.backfill import Backfill, Progress
 from functions.stripe_webhook.events import HANDLERS
-from local.backfill import Backfill, Progress
-from local.stripe_standin import StripeStandin
 from shared.integrations.stripe_gateway import Mode, Raw
+from standins.stripe import StripeStandin
 from tests.functions.webhook_world import STORE, InProcessGateway, World
 
 BOTH = (Mode(True), Mode(False))

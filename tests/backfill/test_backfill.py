@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from customers_cli.backfill import ENDED, LIVE, MONEY, Backfill, NoAccount, modes_of, steps
+from customers_cli.target import Deployment
 from functions.stripe_webhook.events import HANDLERS
 from local import seed
-from local.backfill import ENDED, LIVE, MONEY, Backfill, NoAccount, modes_of, steps
-from local.deployment import Deployment
-from local.stripe_standin import StandinServer, StripeAccount, StripeStandin
-from local.stripe_standin.history import history
 from shared.domain.errors import TryAgainLater
 from shared.integrations.stripe_gateway import Mode
 from shared.settings import Settings
 from shared.tenant import Tenant
+from standins.stripe import StandinServer, StripeAccount, StripeStandin
+from standins.stripe.history import history
 from tests.backfill.conftest import (
     BOTH,
     Watched,

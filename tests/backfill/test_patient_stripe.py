@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local.patient_stripe import Pace, PatientStripe
-from local.stripe_standin import StandinServer, StripeStandin
+from customers_cli.patient_stripe import Pace, PatientStripe
 from shared.integrations.stripe_gateway import Mode, StripeRefusal, StripeUnavailable
+from standins.stripe import StandinServer, StripeStandin
 
 LIVE = Mode(True)
 

@@ -6,11 +6,11 @@ import json
 import time
 from typing import Any
 
+from customers_cli.backfill import bar
+from customers_cli.replay import Replay, Replayed
 from functions.store_events.apply import StoreEvents
-from local.backfill import bar
-from local.replay import Replay, Replayed
-from local.stripe_standin import StripeAccount, StripeStandin
 from shared.integrations.stripe_gateway import Mode
+from standins.stripe import StripeAccount, StripeStandin
 from tests.backfill.conftest import BOTH, webhooks
 from tests.functions.webhook_world import STORE, World
 

@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain import steps
 from shared.domain.errors import OperationInProgress, PeriodEndNotAvailable, PurchaseAlreadyEnded
-from shared.domain.presentation import Context, purchase_json
 from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, source_facts
+from shared.showing.presentation import Context, purchase_json
 from tests.builders import (
     DAY,
     NOW,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local.stripe_standin import OLDEST, StripeAccount, StripeStandin, shape
 from shared.domain import stripe_objects as of
+from standins.stripe import OLDEST, StripeAccount, StripeStandin, shape
 
 START = 1_790_000_000
 DAY = 86_400

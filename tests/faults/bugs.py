@@ -14,15 +14,17 @@ from typing import Any
 from unittest.mock import patch
 
 from functions.cancel_purchase.cancel import Canceller
-from shared.access import AccessRemover
 from shared.domain import merge, steps
 from shared.domain.errors import CustomersError
 from shared.domain.merge import Fetched, Observation, Source, Verdict
 from shared.domain.purchase import End, Own, Purchase
-from shared.drive import Driver
+from shared.ending.drive import Driver
+from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import StripeError, StripeGateway
 from shared.storage.dynamo import ConditionFailed
-from shared.storage.records import LEASE_SECONDS, Key, Outcome, Record, Records, from_item
+from shared.storage.items import Record, from_item
+from shared.storage.keys import Key
+from shared.storage.records import LEASE_SECONDS, Outcome, Records
 from shared.storage.telegram_users import TelegramUsers
 from tests.faults.world import World
 

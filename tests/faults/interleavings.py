@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from shared.storage.records import purchase_key
+from shared.storage.keys import purchase_key
 from shared.storage.schedules import event_of
 from tests.faults import invariants
 from tests.faults.boundaries import Process

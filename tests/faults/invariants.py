@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local.telegram_standin.bot_api import KICKED, MEMBER
 from shared.domain import stripe_objects
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table, unmarshal
-from shared.storage.records import Record, from_item
+from shared.storage.items import Record, from_item
+from standins.telegram.bot_api import KICKED, MEMBER
 from tests.faults.world import INDEX, RECORDS, STORE, World
 
 # Times that are later after a crash, and nothing else.

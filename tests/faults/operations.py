@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from local.telegram_standin.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
 from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import When
+from standins.telegram.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
 from tests.faults.boundaries import Process
 from tests.faults.stripe_engine import DAY, PERIOD
 from tests.faults.world import START, VirtualTime, World, on_virtual_time

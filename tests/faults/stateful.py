@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from shared.domain.errors import CustomersError
-from shared.storage.records import purchase_key
+from shared.storage.keys import purchase_key
 from shared.storage.schedules import event_of
 from tests.faults import invariants
 from tests.faults.boundaries import (

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from functions.cancel_purchase.cancel import Canceller
-from shared.access import AccessRemover
 from shared.domain.errors import CustomersError, OperationInProgress
 from shared.domain.purchase import When
-from shared.drive import Driver
+from shared.ending.drive import Driver
+from shared.ending.removal import AccessRemover
 from shared.integrations.telegram_gateway import TelegramGateway
 from shared.storage.chats import Chats
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table, unmarshal
+from shared.storage.keys import purchase_key
 from shared.storage.products import Products
-from shared.storage.records import Records, purchase_key
+from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.storage.schedules import Schedules
 from tests.dynamo import Tables

@@ -29,25 +29,26 @@ from botocore.exceptions import ClientError
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.period_end_revoker.revoke import Revoker, Swept
-from functions.stripe_webhook.events import Services
+from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver, without_failing
-from local.telegram_standin.bot_api import LEFT, MEMBER, BotApi, Settings
-from shared.access import AccessRemover
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import CustomersError
 from shared.domain.purchase import When
-from shared.drive import Driver
+from shared.ending.drive import Driver
+from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway
 from shared.storage.chats import Chats
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, purchase_key
 from shared.storage.parked import Parked
 from shared.storage.products import Products
-from shared.storage.records import DUE_INDEX, DUE_SHARDS, Key, Records, purchase_key
+from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.storage.schedules import Schedules
 from shared.tenant import Tenant
+from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Settings
 from tests.dynamo import table_definition
 from tests.faults.boundaries import (
     Crash,

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.stripe_standin import StandinServer, StripeStandin
-from local.telegram_standin.server import TelegramStandin
 from shared import assembly, wiring
 from shared.storage import aws
+from standins.stripe import StandinServer, StripeStandin
+from standins.telegram.server import TelegramStandin
 from tests import guards
 from tests.dynamo import Tables
 from tests.functions.conftest import Context, FakeSecretsManager

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from local.stripe_standin.history import history
 from shared.domain.transaction import transaction_id_of
+from standins.stripe.history import history
 from tests.functions.shop import CHAT, USER, Shop
 
 OPENAPI = json.loads(

@@ -14,7 +14,8 @@ from functions.list_customers import handler
 from shared import wiring
 from shared.domain.merge import Observation
 from shared.storage.customers import Customers
-from shared.storage.records import Records, product_key
+from shared.storage.keys import product_key
+from shared.storage.records import Records
 from shared.tenant import Tenant
 from tests.dynamo import Tables
 from tests.functions.conftest import Context

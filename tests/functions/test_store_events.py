@@ -12,8 +12,10 @@ from functions.store_events import handler
 from functions.store_events.apply import HANDLERS
 from shared.domain.errors import TryAgainLater
 from shared.storage.chats import Chats
+from shared.storage.items import Record
+from shared.storage.keys import product_key, profile_key, purchase_key
 from shared.storage.parked import Parked
-from shared.storage.records import Record, Records, product_key, profile_key, purchase_key
+from shared.storage.records import Records
 from shared.tenant import Tenant
 from tests.functions.shop import CHAT, USER, Shop
 

@@ -15,11 +15,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from functions.stripe_webhook import handler
 from functions.stripe_webhook.receive import MAX_BYTES
 from functions.stripe_webhook.signature import is_signed
-from local.stripe_standin.deliveries import signature
+from shared.storage.keys import Key, profile_key
 from shared.storage.parked import Parked
-from shared.storage.records import Key, Records, profile_key
+from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
+from standins.stripe.deliveries import signature
 from tests.functions.http import api_event, json_of
 from tests.functions.shop import Shop
 

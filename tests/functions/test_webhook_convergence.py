@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.stripe_webhook.events import HANDLERS
-from local.stripe_standin import StripeAccount, StripeStandin
-from local.stripe_standin.history import history
 from shared.domain.errors import TryAgainLater
+from standins.stripe import StripeAccount, StripeStandin
+from standins.stripe.history import history
 from tests.functions.webhook_world import Crash, CrashingClient, World, shapes_mixed
 
 START = 1_790_000_000

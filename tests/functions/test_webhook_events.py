@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from functions.stripe_webhook.events import HANDLERS, Event
-from local.stripe_standin import OLDEST, StripeStandin
+from functions.stripe_webhook.event import Event
+from functions.stripe_webhook.events import HANDLERS
 from shared.domain import stripe_objects as of
 from shared.integrations.stripe_gateway import Raw, StripeMissing
+from standins.stripe import OLDEST, StripeStandin
 from tests.functions.webhook_world import STORE, InProcessGateway, World
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "stripe"

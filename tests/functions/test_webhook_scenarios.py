@@ -12,13 +12,13 @@ import pytest
 
 from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.guests import Guests
-from local.stripe_standin import NEWEST, OLDEST, StripeAccount, StripeStandin
-from local.stripe_standin.history import history
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction, view
-from shared.storage.records import purchase_key
+from shared.storage.keys import purchase_key
+from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
+from standins.stripe.history import history
 from tests.functions.shop import Shop
 from tests.functions.test_webhook_convergence import (
     START,

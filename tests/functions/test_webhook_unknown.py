@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 
-from local.stripe_standin.deliveries import signature
+from standins.stripe.deliveries import signature
 from tests.functions.http import api_event
 from tests.functions.shop import Shop
 

@@ -15,20 +15,22 @@ from typing import Any
 
 from stripe import StripeError, WebhookSignature
 
-from functions.stripe_webhook.events import Services
+from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver
-from local.stripe_standin import NEWEST, OLDEST, StripeStandin
-from local.stripe_standin.api import ApiRequest, handle
 from shared.domain.clock import Clock, system_clock
 from shared.integrations.stripe_gateway import Raw, StripeGateway, _failure
 from shared.storage.chats import Chats
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table, unmarshal
+from shared.storage.items import from_item
+from shared.storage.keys import Key
 from shared.storage.parked import Parked
 from shared.storage.products import Products
-from shared.storage.records import Key, Records, from_item
+from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
+from standins.stripe import NEWEST, OLDEST, StripeStandin
+from standins.stripe.api import ApiRequest, handle
 from tests.dynamo import table_definition
 from tests.faults.memory_dynamo import MemoryDynamo
 

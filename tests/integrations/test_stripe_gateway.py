@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from local.stripe_standin import StandinServer, StripeStandin
 from shared.integrations.stripe_gateway import (
     Mode,
     StripeError,
@@ -25,6 +24,7 @@ from shared.integrations.stripe_gateway import (
     StripeUnavailable,
     SubscriptionRef,
 )
+from standins.stripe import StandinServer, StripeStandin
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = {"live": "sk_live_canary", "test": "sk_test_canary"}

@@ -17,9 +17,9 @@ import pytest
 import requests
 import urllib3
 
-from local.telegram_standin.server import TelegramStandin
-from shared.domain.removal import Answer
+from shared.domain.telegram import Answer
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
+from standins.telegram.server import TelegramStandin
 
 TOKEN = "123456:CANARY-of-the-token"
 CHAT = "-1001000000001"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local import reindex
-from local.reindex import Progress, Reindexing
+from customers_cli import reindex
+from customers_cli.reindex import Progress, Reindexing
 from shared.storage.customers import Customers
 from shared.storage.records import Records
 from shared.tenant import Tenant

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from customers_cli.doctor import CLOCK_SECONDS, Doctor, Finding
+from customers_cli.target import Deployment
 from functions.stripe_webhook.events import HANDLERS
-from local.deployment import Deployment
-from local.doctor import CLOCK_SECONDS, Doctor, Finding
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import Settings
 from shared.storage.bot import Bot

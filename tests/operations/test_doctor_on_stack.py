@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import requests
 
+from customers_cli.doctor import of
+from customers_cli.target import connect
 from functions.stripe_webhook.events import HANDLERS
-from local.deployment import connect
-from local.doctor import of
 from local.stack import ROOT, Stack
 from shared.storage.bot import Bot
 from shared.storage.dynamo import Table
@@ -57,7 +57,7 @@ def to_mend(stack: Stack) -> set[str]:
 def run(stack: Stack) -> tuple[int, str]:
     """``make doctor``: its exit code and what it prints."""
     ran = subprocess.run(
-        [sys.executable, "-m", "local.doctor"],
+        [sys.executable, "-m", "customers_cli.doctor"],
         cwd=ROOT,
         env={**os.environ, "DATA_DIR": str(stack.data_dir)},
         capture_output=True,

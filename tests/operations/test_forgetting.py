@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from customers_cli.export import export
+from customers_cli.forget import StillNeeded, forget
 from functions.store_events import handler as store_events
 from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.handler import receiver
 from functions.stripe_webhook.receive import parse
-from local.export import export
-from local.forget import StillNeeded, forget
 from shared.domain.clock import iso
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import NotFound

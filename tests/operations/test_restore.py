@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from customers_cli.backfill import Backfill
 from functions.stripe_webhook.handler import receiver
-from local.backfill import Backfill
-from shared.access import SWITCHED_OFF_SECONDS
+from shared.ending.removal import SWITCHED_OFF_SECONDS
 from shared.integrations.stripe_gateway import Mode
 from shared.storage.bot import Bot
 from shared.storage.dynamo import Table

@@ -42,7 +42,7 @@ OF_THE_RUNTIME = pytest.mark.skipif(
 
 # What isn't in a function's process after its first event. The driver brings Stripe, Telegram and
 # the schedules, which reading and most events don't need.
-UNNEEDED = ("boto3", "pydantic", "fastjsonschema", "stripe", "requests", "shared.drive")
+UNNEEDED = ("boto3", "pydantic", "fastjsonschema", "stripe", "requests", "shared.ending.drive")
 FORBIDDEN = {
     "list_customers": UNNEEDED,
     "get_customer": (*UNNEEDED, "shared.storage.customer_index"),

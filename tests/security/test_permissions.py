@@ -13,7 +13,7 @@ from functions.store_events import handler as store_events
 from shared import wiring
 from shared.assembly import driver
 from shared.domain.clock import iso
-from shared.storage.records import purchase_key
+from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
 from tests.functions.shop import (
     CHAT,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.signature import is_signed
-from local.stripe_standin import StripeStandin
 from shared.domain.errors import CustomersError
-from shared.reader import Reader
+from shared.showing.reader import Reader
+from standins.stripe import StripeStandin
 from tests.functions.test_webhook_events import NEW, FixtureGateway, fixture
 from tests.functions.webhook_world import SECRET, STORE, World, signed
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.domain.merge import Observation
 from shared.storage.customers import Customers
-from shared.storage.records import Records, profile_key, purchase_key, transaction_key
+from shared.storage.keys import profile_key, purchase_key, transaction_key
+from shared.storage.records import Records
 from shared.tenant import Tenant
 
 _numbers = itertools.count(1)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from local.stripe_standin import StripeStandin
 from shared.domain.merge import Observation
 from shared.storage import customers
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
-from shared.storage.records import profile_key, purchase_key
+from shared.storage.keys import profile_key, purchase_key
+from standins.stripe import StripeStandin
 from tests.functions.webhook_world import STORE, World
 
 GUEST = "guest:pi_1"

@@ -16,7 +16,8 @@ from shared.storage import customers as customers_module
 from shared.storage.customer_index import CustomerIndex
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
-from shared.storage.records import Records, profile_key
+from shared.storage.keys import profile_key
+from shared.storage.records import Records
 from shared.tenant import Tenant
 from tests.dynamo import CountingClient, Tables
 from tests.storage import people

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from local.stripe_standin import StripeStandin
 from shared.domain.merge import Observation
 from shared.integrations.stripe_gateway import StripeRefusal, StripeUnavailable
 from shared.storage.products import Products
 from shared.tenant import Tenant
+from standins.stripe import StripeStandin
 from tests.functions.webhook_world import STORE, World
 
 OTHER = Tenant("other")

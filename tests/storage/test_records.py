@@ -8,15 +8,9 @@ import pytest
 
 from shared.domain.merge import Fetched, Observation
 from shared.domain.purchase import Own
-from shared.storage.records import (
-    LEASE_SECONDS,
-    LeaseLost,
-    Records,
-    from_item,
-    method_key,
-    purchase_key,
-    to_item,
-)
+from shared.storage.items import from_item, to_item
+from shared.storage.keys import method_key, purchase_key
+from shared.storage.records import LEASE_SECONDS, LeaseLost, Records
 from shared.tenant import Tenant
 from tests.builders import DAY, NOW, observation, subscription_data
 from tests.dynamo import Tables

@@ -9,7 +9,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from shared.domain.errors import TryAgainLater
 from shared.storage import records as records_module
-from shared.storage.records import Records, purchase_key
+from shared.storage.keys import purchase_key
+from shared.storage.records import Records
 from shared.storage.telegram_users import TelegramUsers
 from shared.tenant import Tenant
 from tests.builders import NOW, observation, subscription_data

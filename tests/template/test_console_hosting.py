@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from local.console import advice, publish
+from customers_cli.console import advice, publish
 from local.front import PAGE_HEADERS
 from tests.template.expanded import ROOT, TEMPLATE, of_type, properties, resources
 

@@ -1,0 +1,516 @@
+"""Reads a store's Stripe account through Stripe's API, and ends in the records that its webhooks
+would have made.
+
+Every object of every list is told to the function that the webhook tells an event of such an object
+to (:data:`functions.stripe_webhook.events.HANDLERS`); only what is stored comes from a fetch, which
+never lowers a version and never overwrites what a newer event said. So it may run beside live
+webhooks, twice, or on a store that is filled already.
+
+What gives access is stored before what ends it, for everything the store sells: a removal from a
+chat asks which other purchases grant it. Removals and schedules are left to the sweep, which is run
+at the end.
+
+After each page of a list it is noted in a file where to go on: stopped in any way and started
+again, a run repeats one page at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from customers_cli.patient_stripe import REQUESTS_PER_SECOND, Pace, PatientStripe
+from customers_cli.target import Deployment, NothingRuns, connect, data_dir
+from functions.stripe_webhook import events
+from functions.stripe_webhook.context import Context, Services
+from functions.stripe_webhook.event import Event, Unappliable
+from shared.domain import stripe_objects as of
+from shared.domain.errors import TryAgainLater
+from shared.domain.merge import Fetched, Observation
+from shared.domain.transaction import transaction_id_of
+from shared.integrations.stripe_gateway import (
+    Mode,
+    Raw,
+    StripeMissing,
+    StripeRefusal,
+    StripeUnavailable,
+)
+from shared.storage.chats import Chats
+from shared.storage.customers import Customers
+from shared.storage.keys import Key, transaction_key
+from shared.storage.products import Products
+from shared.storage.records import Outcome, Records
+from shared.storage.registry import Registry
+from shared.tenant import Tenant
+
+# Objects of one page are stored by several threads: storing is mostly waiting for the database.
+WORKERS = 4
+ATTEMPTS = 5
+
+
+# -- what is read, and in which order --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listed(Context):
+    """An object of a list, on its way into one store's records as if an event had told of it.
+
+    Attributes:
+        asked_at: when the list was asked for, seconds since the epoch by our clock.
+    """
+
+    asked_at: int = 0
+
+    def _observe(self, key: Key, seen: Observation, fetch: Callable[[], Fetched | None]) -> Outcome:
+        ids = of.users_of(seen.data) if key.kind == "PURCHASE" else frozenset[str]()
+        fetched = Fetched(seen.source, seen.data, self.asked_at, terminal=seen.terminal)
+        return self.services.records.refresh(key, fetched, ids, again=fetch)
+
+
+Handle = Callable[[Listed], None]
+
+
+@dataclass(frozen=True)
+class List:
+    """One of Stripe's lists.
+
+    Attributes:
+        name: for people, and for noting how far a run got.
+        path: below ``/v1/``.
+        handle: stores an object of it; leaves out those that no event would have told of.
+        filters: parameters of the request.
+    """
+
+    name: str
+    path: str
+    handle: Handle
+    filters: tuple[tuple[str, Any], ...] = ()
+
+
+def on_product(listed: Listed) -> None:
+    services = listed.services
+    services.products.fetch(listed.tenant, listed.raw["id"], listed.event.livemode)
+
+
+def on_customer(listed: Listed) -> None:
+    """The customer, and what Stripe lists by customer only: methods, older cards, the balance."""
+    events.on_customer(listed)
+    customer, stripe = listed.raw["id"], listed.services.stripe
+    below = f"customers/{customer}"
+    for raw in stripe.list_all(f"{below}/payment_methods", listed.mode):
+        events.on_payment_method(_beside(listed, raw))
+    # The first ten come with the customer.
+    sources = listed.raw.get("sources") or {"data": [], "has_more": False}
+    more = stripe.list_all(f"{below}/sources", listed.mode) if sources["has_more"] else None
+    for raw in more or sources["data"]:
+        events.on_source(_beside(listed, raw))
+    for raw in stripe.list_balance_transactions(customer, listed.mode):
+        on_balance_transaction(_beside(listed, raw), customer)
+
+
+def on_balance_transaction(listed: Listed, customer: str) -> None:
+    data = of.balance_transaction(listed.raw)
+    transaction_id = transaction_id_of(data["id"])
+    key = transaction_key(listed.tenant, customer, data["created_at"], transaction_id)
+    listed.state(key, "balance", data)
+
+
+def on_session(listed: Listed) -> None:
+    if not code_has_run_out(listed):
+        _on_session(listed)
+
+
+def on_session_of_code_that_ran_out(listed: Listed) -> None:
+    if code_has_run_out(listed):
+        _on_session(listed)
+
+
+def _on_session(listed: Listed) -> None:
+    raw = listed.raw
+    intent = raw.get("payment_intent") or {}
+    if raw["status"] == "expired":
+        events.on_session_expired(listed)
+    elif raw["status"] != "complete":
+        return
+    elif raw["payment_status"] == "unpaid" and intent.get("status") in _NOT_PAID:
+        events.on_session_failed_later(listed)
+    else:
+        events.on_session_completed(listed)
+
+
+_NOT_PAID = ("requires_payment_method", "canceled")
+
+
+def code_has_run_out(listed: Listed) -> bool:
+    """Whether a session redeemed an access code whose term is over: then it ends access."""
+    if not (listed.raw.get("metadata") or {}).get("access_code"):
+        return False
+    expires_at = of.session(listed.raw)["access_expires_at"]
+    return expires_at is not None and expires_at <= listed.services.clock()
+
+
+def on_payment_intent(listed: Listed) -> None:
+    raw = listed.raw
+    failed = of.payment_intent(raw)["failed"]
+    if failed or raw["status"] in ("processing", "succeeded", "canceled"):
+        events.on_payment_intent(listed)
+
+
+def on_charge(listed: Listed) -> None:
+    """Of the charges of one PaymentIntent the latest says how its purchase stands."""
+    raw = listed.raw
+    intent = raw.get("payment_intent")
+    latest = of.id_of(intent.get("latest_charge")) if isinstance(intent, dict) else None
+    superseded = raw["status"] == "failed" and latest not in (None, raw["id"])
+    kind = "charge.updated" if superseded else "charge.succeeded"
+    events.on_charge(replace(listed, event=replace(listed.event, type=kind)))
+
+
+def on_invoice(listed: Listed) -> None:
+    if listed.raw["status"] != "draft":
+        events.on_invoice(listed)
+
+
+def on_invoice_payment(listed: Listed) -> None:
+    if listed.raw["status"] == "paid":
+        events.on_invoice_payment(listed)
+
+
+# fmt: off
+LIVE = (
+    List("products", "products", on_product),
+    List("customers", "customers", on_customer, (("expand[0]", "data.sources"),)),
+    # Without a status: all but those that are over.
+    List("subscriptions", "subscriptions", events.on_subscription),
+    List("checkout sessions", "checkout/sessions", on_session,
+         (("expand[0]", "data.payment_intent"),)),
+    List("payment intents", "payment_intents", on_payment_intent),
+    List("charges", "charges", on_charge, (("expand[0]", "data.payment_intent"),)),
+)
+ENDED = (
+    List("ended subscriptions", "subscriptions", events.on_subscription, (("status", "ended"),)),
+    List("access codes that ran out", "checkout/sessions", on_session_of_code_that_ran_out),
+)
+MONEY = (
+    List("refunds", "refunds", events.on_refund),
+    List("disputes", "disputes", events.on_dispute),
+    List("invoices", "invoices", on_invoice),
+    List("invoice payments", "invoice_payments", on_invoice_payment),
+    List("credit notes", "credit_notes", events.on_credit_note),
+)
+# fmt: on
+
+
+def steps(modes: Iterable[Mode]) -> Iterator[tuple[str, Mode, List]]:
+    """Every list of every mode, in order: nothing ends in one mode before all that is live in the
+    other is known."""
+    for part in (LIVE, ENDED, MONEY):
+        for mode in modes:
+            for one in part:
+                yield f"{'live' if mode.livemode else 'test'}: {one.name}", mode, one
+
+
+def _beside(listed: Listed, raw: Raw) -> Listed:
+    return replace(listed, event=replace(listed.event, object=raw))
+
+
+# -- one run ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Progress:
+    """How far a run got.
+
+    Attributes:
+        step: the list it is in; ``None`` before the first.
+        after: the last object of it that is stored.
+        seen: objects stored or looked at, by list.
+        left_out: objects that could not be stored, by reason.
+        oldest_at: ``created`` of the oldest object yet, to tell how far back a list reaches.
+    """
+
+    store: str
+    step: str | None = None
+    after: str | None = None
+    seen: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    started_at: float = field(default_factory=time.time)
+    oldest_at: float | None = None
+    share: float = 0.0
+
+    @property
+    def objects(self) -> int:
+        return sum(self.seen.values())
+
+
+class Backfill:
+    """Reads one store's Stripe account.
+
+    Args:
+        services: with a gateway that may be asked a lot; its ``drive`` is not used.
+        kept: where progress is kept; ``None``: nowhere.
+        tell: called with the progress after every page.
+        complain: called with an object that can't be stored: list, its id and why.
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        services: Services,
+        modes: Iterable[Mode],
+        *,
+        kept: Path | None = None,
+        tell: Callable[[Progress], None] = lambda _: None,
+        complain: Callable[[str, str, str], None] = lambda *_: None,
+        workers: int = WORKERS,
+    ) -> None:
+        self._tenant = tenant
+        self._services = replace(services, drive=lambda _: None)
+        self._modes = tuple(modes)
+        self._kept = kept
+        self._tell = tell
+        self._complain = complain
+        self._workers = workers
+        self.progress = self._begin()
+
+    def _begin(self) -> Progress:
+        if self._kept is not None and self._kept.exists():
+            try:
+                kept = Progress(**json.loads(self._kept.read_text()))
+            except (ValueError, TypeError):
+                return Progress(self._tenant.store_id)
+            if kept.store == self._tenant.store_id:
+                return kept
+        return Progress(self._tenant.store_id)
+
+    def run(self) -> Progress:
+        """Read everything that isn't read yet.
+
+        Raises:
+            StripeUnavailable, botocore's errors: to be started again later.
+            StripeRefusal: Stripe doesn't let us read a list.
+        """
+        progress, todo = self.progress, list(steps(self._modes))
+        names = [name for name, _, _ in todo]
+        first = names.index(progress.step) if progress.step in names else 0
+        with ThreadPoolExecutor(self._workers) as pool:
+            for number, (name, mode, one) in enumerate(todo[first:], first):
+                if name != progress.step:
+                    progress.step, progress.after = name, None
+                for page, asked_at in self._pages(mode, one):
+                    list(pool.map(lambda raw: self._store(mode, one, raw, asked_at), page))  # noqa: B023
+                    progress.seen[one.name] = progress.seen.get(one.name, 0) + len(page)
+                    progress.after = page[-1]["id"]
+                    progress.share = (number + self._reached(page[-1])) / len(todo)
+                    self._note()
+        progress.share = 1.0
+        self._tell(progress)
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
+        return progress
+
+    def _pages(self, mode: Mode, one: List) -> Iterator[tuple[list[Raw], int]]:
+        stripe, filters = self._services.stripe, dict(one.filters)
+        while True:
+            asked_at = int(self._services.clock())
+            after = self.progress.after
+            place = {} if after is None else {"starting_after": after}
+            try:
+                page = stripe.list_page(one.path, mode, **filters, **place)
+            except StripeMissing:
+                if after is None:
+                    raise
+                # Where we stopped was deleted meanwhile: the list from its beginning.
+                self.progress.after = None
+                continue
+            if page["data"]:
+                yield page["data"], asked_at
+            if not page["has_more"] or not page["data"]:
+                return
+
+    def _store(self, mode: Mode, one: List, raw: Raw, asked_at: int) -> None:
+        event = Event(
+            id="",
+            type="",
+            created_at=asked_at,
+            livemode=mode.livemode,
+            account=mode.stripe_account,
+            object=raw,
+            before=None,
+            previous={},
+        )
+        listed = Listed(event, self._tenant, self._services, stage=1, asked_at=asked_at)
+        for attempt in range(ATTEMPTS):
+            try:
+                one.handle(listed)
+            except TryAgainLater:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(2**attempt)
+            except Unappliable as error:
+                return self._leave_out(one, raw, str(error))
+            except (StripeRefusal, StripeMissing) as error:
+                return self._leave_out(one, raw, f"Stripe refuses: {error.reason}")
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                return self._leave_out(one, raw, f"malformed: {type(error).__name__}")
+            else:
+                return None
+        return None
+
+    def _leave_out(self, one: List, raw: Raw, reason: str) -> None:
+        self.progress.left_out[reason] = self.progress.left_out.get(reason, 0) + 1
+        self._complain(one.name, str(raw.get("id")), reason)
+
+    def _reached(self, last: Raw) -> float:
+        """How much of a list is done: lists begin with the newest object, and the oldest one of
+        the account is known after the first list."""
+        created, progress = last.get("created"), self.progress
+        if not created:
+            return 0.0
+        known = progress.oldest_at
+        progress.oldest_at = created if known is None else min(known, created)
+        if known is None or progress.started_at <= known:
+            return 0.0
+        reached: float = (progress.started_at - created) / (progress.started_at - known)
+        return min(1.0, max(0.0, reached))
+
+    def _note(self) -> None:
+        self._tell(self.progress)
+        if self._kept is None:
+            return
+        aside = self._kept.with_suffix(".new")
+        aside.write_text(json.dumps(asdict(self.progress)))
+        os.replace(aside, self._kept)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+class NoAccount(Exception):
+    """The store has no Stripe account to read."""
+
+
+def services_of(
+    deployment: Deployment, stripe: PatientStripe, count: Callable[[str], None]
+) -> Services:
+    """What events are applied with, on a deployment; what is due is left to the sweep."""
+    records = Records(deployment.records)
+    registry = Registry(records.table, deployment.settings.default_store)
+    return Services(
+        records=records,
+        customers=Customers(records.table, deployment.index),
+        products=Products(records, Chats(records.table), registry, stripe),
+        registry=registry,
+        stripe=stripe,
+        drive=lambda _: None,
+        count=count,
+    )
+
+
+def stripe_of(deployment: Deployment, requests_per_second: float) -> PatientStripe:
+    secrets, arn = deployment.secrets, deployment.settings.stripe_api_secret_arn
+    return PatientStripe(
+        lambda: secrets.get(arn),
+        deployment.settings.stripe_api_base,
+        refresh_keys=lambda: secrets.refresh(arn),
+        read_timeout=60.0,
+        pace=Pace(requests_per_second),
+    )
+
+
+def modes_of(deployment: Deployment, tenant: Tenant) -> list[Mode]:
+    """The connected modes of a store's account.
+
+    Raises:
+        NoAccount: the store has none. The platform's own account is the default store's only.
+    """
+    settings = deployment.settings
+    connection = Registry(deployment.records, settings.default_store).of_store(tenant)
+    if connection.account is None and tenant.store_id != settings.default_store:
+        raise NoAccount("This store has no Stripe account: make store STORE=... ACCOUNT=acct_...")
+    keys = deployment.secrets.get(settings.stripe_api_secret_arn)
+    return [
+        Mode(livemode, connection.account)
+        for name, livemode in (("live", True), ("test", False))
+        if keys.get(name)
+    ]
+
+
+def bar(share: float, width: int = 24) -> str:
+    done = round(share * width)
+    return f"[{'#' * done}{'.' * (width - done)}] {share:4.0%}"
+
+
+class _Display:
+    """The progress bar, on a line of its own."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before: int | None = None
+
+    def show(self, progress: Progress) -> None:
+        if self._before is None:
+            self._before = progress.objects
+        seconds = max(time.monotonic() - self._began, 0.001)
+        rate = (progress.objects - self._before) / seconds
+        text = f"{bar(progress.share)} {progress.step}: {progress.objects:,} objects, {rate:,.0f}/s"
+        print(f"\r{text:<96}", end="", file=sys.stderr, flush=True)
+
+    def complain(self, name: str, object_id: str, reason: str) -> None:
+        print(f"\r{name} {object_id} is left out: {reason:<60}", file=sys.stderr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Read a store's Stripe account into its records")
+    parser.add_argument("store")
+    parser.add_argument("--rate", type=float, default=REQUESTS_PER_SECOND, help="requests/s")
+    options = parser.parse_args()
+    display, counted = _Display(), Counter[str]()
+    try:
+        tenant = Tenant(options.store)
+        deployment = connect()
+        stripe = stripe_of(deployment, options.rate)
+        services = services_of(deployment, stripe, lambda name: counted.update([name]))
+        data_dir().mkdir(parents=True, exist_ok=True)
+        progress = Backfill(
+            tenant,
+            services,
+            modes_of(deployment, tenant),
+            kept=data_dir() / f"backfill-{tenant.store_id}.json",
+            tell=display.show,
+            complain=display.complain,
+        ).run()
+        print(file=sys.stderr)
+        swept = deployment.sweep()
+    except (NothingRuns, NoAccount, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (StripeUnavailable, StripeRefusal) as error:
+        print(f"\n{error.reason}. Start it again: it goes on where it stopped.", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError, TryAgainLater, RuntimeError) as error:
+        print(f"\n{error}. Start it again: it goes on where it stopped.", file=sys.stderr)
+        return 1
+    for name, number in progress.seen.items():
+        print(f"{number:>9,} {name}")
+    for reason, number in progress.left_out.items():
+        print(f"{number:>9,} left out: {reason}")
+    for name, number in counted.items():
+        print(f"{number:>9,} {name}")
+    print(f"{stripe.requests:,} requests to Stripe. The sweep did: {json.dumps(swept)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

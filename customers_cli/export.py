@@ -1,0 +1,103 @@
+"""Everything that is kept of one customer, as JSON (for a request under Art. 15 or 20 GDPR, or
+before :mod:`customers_cli.forget`).
+
+``STACK=name`` works on a deployment, otherwise on the stack that runs in ``DATA_DIR``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from customers_cli.target import NothingRuns, connect
+from shared.domain.errors import NotFound
+from shared.storage.customers import Customers
+from shared.storage.dynamo import Table
+from shared.storage.items import Record, from_item
+from shared.storage.parked import Parked
+from shared.tenant import Tenant
+
+
+def records_of(records: Table, tenant: Tenant, account: str) -> list[Record]:
+    """Every record of an account: profile, purchases, payment methods, transactions, invoices."""
+    items = records.query_all("pk = :pk", pk=tenant.account_pk(account))
+    return [from_item(item) for item in items if "rev" in item]
+
+
+def ids_in(kept: list[Record]) -> frozenset[str]:
+    """Stripe's ids in records, by which an event that was parked names the person."""
+    found = {
+        str(source.data[name])
+        for record in kept
+        for source in record.sources.values()
+        for name in ("id", "payment_intent", "charge", "email")
+        if source.data.get(name)
+    }
+    return frozenset(found)
+
+
+def parked_about(
+    parked: Parked, tenant: Tenant, accounts: tuple[str, ...], ids: frozenset[str]
+) -> list[Any]:
+    """Events that were parked and name one of these accounts or ids."""
+    names = {account.split(":", 1)[-1] for account in accounts} | ids
+    quoted = [json.dumps(name).encode() for name in names]
+    return [event for event in parked.all(tenant) if any(name in event.body for name in quoted)]
+
+
+def export(records: Table, tenant: Tenant, customer_id: str) -> dict[str, Any]:
+    """All that is kept of a customer.
+
+    Raises:
+        NotFound: no such customer in this store.
+    """
+    customer = Customers(records).get(tenant, customer_id)
+    if customer is None:
+        raise NotFound
+    kept = {account: records_of(records, tenant, account) for account in customer.accounts}
+    every = [record for part in kept.values() for record in part]
+    users = sorted(
+        {user for record in every if record.key.kind == "PURCHASE" for user in record.seen}
+    )
+    parked = parked_about(Parked(records), tenant, customer.accounts, ids_in(every))
+    return {
+        "store": tenant.store_id,
+        "customer": dict(customer.row),
+        "accounts": {
+            account: {record.key.sk: _shown(record) for record in part}
+            for account, part in kept.items()
+        },
+        "telegram_users": users,
+        "parked_events": [
+            {"event_id": event.event_id, "reason": event.reason, "body": event.body.decode()}
+            for event in parked
+        ],
+    }
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: dict(s.data) for name, s in record.sources.items()}
+    if record.own:
+        shown["own"] = dict(record.own)
+    if record.seen:
+        shown["telegram_users"] = sorted(record.seen)
+    return shown
+
+
+def main() -> int:
+    store, customer_id = [*sys.argv[1:], "", ""][:2]
+    if not store or not customer_id:
+        print("Name both: make export STORE=demo CUSTOMER=cust_...", file=sys.stderr)
+        return 2
+    try:
+        exported = export(connect().records, Tenant(store), customer_id)
+    except (NothingRuns, ValueError, NotFound) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(exported, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

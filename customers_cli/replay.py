@@ -1,0 +1,184 @@
+"""Applies again what could not be applied, and what Stripe could not deliver.
+
+Parked events of the store (and of no store, where their account has been registered since) are
+taken in the order they were made; those that now apply are no longer kept. Then Stripe is asked for
+the events of the last 30 days that reached no endpoint (``delivery_success=false``,
+https://docs.stripe.com/api/events/list), the oldest first: a purchase is stored before the event
+that ended another one. Removals are left to the sweep, which is run at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from customers_cli.backfill import NoAccount, bar, modes_of, services_of, stripe_of
+from customers_cli.patient_stripe import REQUESTS_PER_SECOND
+from customers_cli.target import NothingRuns, connect
+from functions.store_events.apply import StoreEvents
+from functions.stripe_webhook.receive import Receiver, parse
+from shared.domain.errors import CustomersError, TryAgainLater
+from shared.integrations.stripe_gateway import (
+    Mode,
+    Raw,
+    StripeGateway,
+    StripeRefusal,
+    StripeUnavailable,
+)
+from shared.storage.parked import Parked, ParkedEvent
+from shared.tenant import Tenant
+
+# Stripe keeps events for 30 days. They are listed newest first; a window of six hours is held in
+# memory and turned around.
+KEPT_SECONDS = 30 * 86_400
+WINDOW_SECONDS = 6 * 3600
+
+
+@dataclass
+class Replayed:
+    """What a run did.
+
+    Attributes:
+        parked: what became of parked events: ``applied``, ``parked`` (still), ``ignored``.
+        undelivered: what became of undelivered ones, likewise.
+    """
+
+    parked: Counter[str] = field(default_factory=Counter)
+    undelivered: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Applies events again.
+
+    Attributes:
+        receiver: of Stripe's events; :class:`StoreEvents` of the platform's.
+        tell: called with the share of the time that was gone through.
+    """
+
+    tenant: Tenant
+    receiver: Receiver
+    store_events: StoreEvents
+    parked: Parked
+    stripe: StripeGateway
+    modes: tuple[Mode, ...]
+    tell: Callable[[float], None] = lambda _: None
+
+    def run(self, now: float) -> Replayed:
+        done = Replayed()
+        for owner in (self.tenant, None):
+            for event in self.parked.all(owner):
+                if owner is None and not self._is_ours(event):
+                    continue
+                done.parked[self._again(owner, event)] += 1
+        for raw in self._undelivered(now):
+            body = json.dumps(raw).encode()
+            done.undelivered[self.receiver.take(parse(body), body)] += 1
+        return done
+
+    def _is_ours(self, event: ParkedEvent) -> bool:
+        """Whether an event of no store is this store's by now."""
+        if event.origin != "stripe":
+            return False
+        account = json.loads(event.body).get("account")
+        connection = self.receiver.services.registry.of_account(account)
+        return connection is not None and connection.tenant == self.tenant
+
+    def _again(self, owner: Tenant | None, event: ParkedEvent) -> str:
+        """Apply a parked event; it is forgotten once it was applied, or nobody asks for it."""
+        if event.origin == "stripe":
+            result = self.receiver.take(parse(event.body), event.body)
+        else:
+            result = self.store_events.handle(json.loads(event.body))
+        if result != "parked":
+            self.parked.remove(owner, event)
+        return result
+
+    def _undelivered(self, now: float) -> Iterator[Raw]:
+        begin, end = int(now) - KEPT_SECONDS, int(now) + 60
+        windows = range(begin, end, WINDOW_SECONDS)
+        for number, start in enumerate(windows):
+            window = {"created[gte]": start, "created[lt]": min(start + WINDOW_SECONDS, end)}
+            found: list[Raw] = []
+            for mode in self.modes:
+                listed = self.stripe.list_all("events", mode, delivery_success=False, **window)
+                found += (_of(mode, raw) for raw in listed)
+            found.reverse()
+            yield from sorted(found, key=lambda raw: raw["created"])
+            self.tell((number + 1) / len(windows))
+
+
+def _of(mode: Mode, raw: Raw) -> Raw:
+    """An event as its endpoint would have got it: with the account it is of."""
+    return raw if mode.stripe_account is None else {**raw, "account": mode.stripe_account}
+
+
+def _show(share: float) -> None:
+    print(f"\r{bar(share)} of the last 30 days", end="", file=sys.stderr, flush=True)
+
+
+def _lines(name: str, done: Iterable[tuple[str, int]]) -> str:
+    return f"{name}: " + (", ".join(f"{number:,} {what}" for what, number in done) or "none")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Apply parked and undelivered events again")
+    parser.add_argument("store")
+    parser.add_argument("--rate", type=float, default=REQUESTS_PER_SECOND, help="requests/s")
+    options = parser.parse_args()
+    counted = Counter[str]()
+
+    def count(name: str) -> None:
+        counted[name] += 1
+
+    try:
+        tenant = Tenant(options.store)
+        deployment = connect()
+        stripe = stripe_of(deployment, options.rate)
+        services = services_of(deployment, stripe, count)
+        parked = Parked(services.records.table)
+        done = Replay(
+            tenant,
+            Receiver(lambda _: [], services, parked),
+            StoreEvents(
+                records=services.records,
+                customers=services.customers,
+                products=services.products,
+                parked=parked,
+                drive=services.drive,
+                count=count,
+            ),
+            parked,
+            stripe,
+            tuple(modes_of(deployment, tenant)),
+            _show,
+        ).run(time.time())
+        swept: Any = deployment.sweep()
+    except (NothingRuns, NoAccount, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (StripeUnavailable, StripeRefusal) as error:
+        print(f"\n{error.reason}. Start it again.", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError, TryAgainLater, CustomersError, RuntimeError) as error:
+        print(f"\n{error}. Start it again.", file=sys.stderr)
+        return 1
+    print(file=sys.stderr)
+    print(_lines("parked events", done.parked.items()))
+    print(_lines("undelivered events", done.undelivered.items()))
+    for name, number in counted.items():
+        print(f"{number:>9,} {name}")
+    print(f"The sweep did: {json.dumps(swept)}")
+    return 1 if done.parked["parked"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

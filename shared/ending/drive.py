@@ -1,0 +1,358 @@
+"""The one way anything ends.
+
+``cancel_purchase`` after recording what the owner wants, ``stripe_webhook`` after an event that
+changed facts, ``period_end_revoker`` when a schedule fires and when it sweeps: all of them call
+:meth:`Driver.drive`. It takes the purchase's lease, asks :func:`shared.domain.steps.next_step`
+what is next, does it, records it, and asks again. Every step may be repeated after a crash.
+
+Stripe is asked first, then the schedule is set, then access ends: a person who was told that
+charges stop must not be charged because Telegram was slow.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shared.domain import steps, stripe_objects, well_formed
+from shared.domain.clock import Clock, system_clock
+from shared.domain.merge import Fetched
+from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
+from shared.ending.removal import AccessRemover
+from shared.integrations.stripe_gateway import (
+    StripeGateway,
+    StripeKeyRefused,
+    StripeMissing,
+    StripeRefusal,
+    StripeUnavailable,
+    SubscriptionRef,
+)
+from shared.storage.customers import Customers
+from shared.storage.items import Record
+from shared.storage.keys import Key
+from shared.storage.products import Products
+from shared.storage.records import LEASE_SECONDS, LeaseLost, Records
+from shared.storage.registry import Registry
+from shared.storage.schedules import SchedulerUnavailable, Schedules
+from shared.tenant import account_of, store_of
+
+# A purchase of a product with many chats takes a step per chat; more than this is a fault.
+MAX_STEPS = 500
+# The longest any single call may take; a step is begun only with a lease that outlives it.
+LONGEST_CALL_SECONDS = 35
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Drives purchases to where they should be.
+
+    Attributes:
+        monotonic: the clock deadlines are measured by, in seconds.
+    """
+
+    records: Records
+    customers: Customers
+    products: Products
+    registry: Registry
+    stripe: StripeGateway
+    remover: AccessRemover
+    schedules: Schedules
+    clock: Clock = system_clock
+    monotonic: Callable[[], float] = time.monotonic
+
+    def drive(self, key: Key, *, deadline: float, interactive: bool = False) -> Purchase | None:
+        """Do everything that is due for one purchase.
+
+        Args:
+            deadline: be done by then, on the ``monotonic`` clock; what is left stays due.
+            interactive: a person waits: go before the queue, and don't wait long.
+
+        Returns:
+            The purchase as it stands; ``None`` where another drives it now, or it isn't there.
+        """
+        owner = uuid.uuid4().hex
+        record = self.records.lease(key, owner)
+        if record is None:
+            return None
+        try:
+            return self.drive_leased(record, owner, deadline=deadline, interactive=interactive)
+        except LeaseLost:
+            return None
+        finally:
+            self.records.release(key, owner)
+
+    def drive_leased(
+        self, record: Record, owner: str, *, deadline: float, interactive: bool = False
+    ) -> Purchase:
+        """Like :meth:`drive`, for a caller that holds the lease and will release it.
+
+        Raises:
+            LeaseLost: it took so long that another took over.
+        """
+        if record.reindex_at is not None:
+            self._bring_list_up_to_date(record)
+        for _ in range(MAX_STEPS):
+            now = int(self.clock())
+            step = steps.next_step(record.purchase, now)
+            if step is None or not self._has_time_for(step, deadline):
+                break
+            record = self._renewed(record, owner)
+            record = self._do(step, record, owner, deadline, interactive)
+        return record.purchase
+
+    def _has_time_for(self, step: steps.Step, deadline: float) -> bool:
+        if isinstance(step, steps.AskStripe | steps.LookAgain):
+            return self._has_time_for_stripe(deadline)
+        return self.monotonic() < deadline
+
+    def _has_time_for_stripe(self, deadline: float) -> bool:
+        return self.monotonic() + self.stripe.longest_seconds < deadline
+
+    def _renewed(self, record: Record, owner: str) -> Record:
+        """The record with a lease that outlives the next call."""
+        if record.lease_until - int(self.clock()) >= LONGEST_CALL_SECONDS:
+            return record
+        return self.records.save_own(record, owner, lambda p: p.own)
+
+    def _do(
+        self, step: steps.Step, record: Record, owner: str, deadline: float, interactive: bool
+    ) -> Record:
+        now = int(self.clock())
+
+        def save(change: Callable[[Purchase], Own]) -> Record:
+            return self.records.save_own(record, owner, change)
+
+        match step:
+            case steps.AskStripe(intent):
+                return self._ask_stripe(intent, record, owner, deadline)
+            case steps.LookAgain():
+                return self._look_again(record, owner, deadline)
+            case steps.CloseIntent(phase):
+                return save(lambda p: steps.close_intent(p, phase, now=now))
+            case steps.DeclareEnd(end):
+                return save(lambda p: steps.declare_end(p, end, now=now))
+            case steps.PlanRemovals():
+                return self._plan_removals(record, owner, deadline)
+            case steps.Remove(removal):
+                outcome = self.remover.remove(
+                    record.purchase,
+                    record.key,
+                    removal,
+                    deadline=deadline,
+                    interactive=interactive,
+                )
+                return save(
+                    lambda p: replace(p.own, removals={**p.own.removals, outcome.key: outcome})
+                )
+            case steps.SetSchedule(at):
+                return self._set_schedule(at, record, owner)
+
+    # -- Stripe -----------------------------------------------------------------------------------
+
+    def _ask_stripe(self, intent: Intent, record: Record, owner: str, deadline: float) -> Record:
+        """Have Stripe do what the owner wants, looking first where an answer may have been lost.
+
+        Each attempt has a key of its own: Stripe replays whatever it answered to a key, a 500
+        too (https://docs.stripe.com/api/idempotent_requests), so a key that is used again after
+        a look could only bring the old answer back.
+        """
+        attempt = intent.attempt + 1
+        record = self.records.save_own(
+            record,
+            owner,
+            lambda p: replace(p.own, intent=replace(intent, attempt=attempt)),
+        )
+        subscription_id = record.purchase.purchase_id
+        key = f"{subscription_id}:{intent.requested_at}:{intent.generation}:{attempt}"
+        try:
+            ref = self._ref(record)
+            if attempt > 1:
+                record = self._refresh(record, ref, deadline)
+                step = steps.next_step(record.purchase, int(self.clock()))
+                if not isinstance(step, steps.AskStripe):
+                    return record
+                self._leave_time(deadline)
+                record = self._renewed(record, owner)
+            asked_at = int(self.clock())
+            if intent.mode == "immediately":
+                raw = self.stripe.cancel_subscription(ref, idempotency_key=key)
+            else:
+                # Several calls, if need be: none of them after the lease.
+                until = min(deadline, self.monotonic() + record.lease_until - asked_at)
+                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=until)
+            record = self._store(record, ref, raw, asked_at, deadline)
+        except StripeUnavailable as error:
+            return self._postpone(record, owner, "stripe", error.reason)
+        except StripeMissing:
+            return self._after_missing(record, owner, deadline)
+        except StripeRefusal as error:
+            # What was promised with a 202 isn't lost because a key expired meanwhile.
+            if attempt > 1 and isinstance(error, StripeKeyRefused):
+                return self._postpone(record, owner, "stripe", error.reason)
+            return self._refuse(record, owner, error.reason)
+        return record
+
+    def _after_missing(self, record: Record, owner: str, deadline: float) -> Record:
+        """Stripe knows no such subscription: cancelled already, or of another mode or account.
+
+        A DELETE has no idempotency key, so one whose answer was lost comes back as 404.
+        """
+        try:
+            record = self._refresh(record, self._ref(record), deadline)
+        except StripeUnavailable as error:
+            return self._postpone(record, owner, "stripe", error.reason)
+        except (StripeMissing, StripeRefusal):
+            return self._refuse(record, owner, "no such subscription in this account and mode")
+        if record.purchase.is_over:
+            return record
+        return self._postpone(record, owner, "stripe", "Stripe does not find what it shows")
+
+    def _look_again(self, record: Record, owner: str, deadline: float) -> Record:
+        """The scheduled end has come. Stripe has the last word on whether it still stands."""
+        ends_at = record.purchase.ends_at
+        try:
+            record = self._refresh(record, self._ref(record), deadline)
+        except (StripeMissing, StoreDisconnected):
+            # Nobody can say more: what is known counts.
+            pass
+        except (StripeUnavailable, StripeRefusal) as error:
+            return self._postpone(record, owner, "look", error.reason)
+        else:
+            ends_at = record.purchase.ends_at
+        now = int(self.clock())
+
+        def looked(p: Purchase) -> Own:
+            # Stripe ends the subscription at this time by itself and tells us soon: what was
+            # paid for is over either way.
+            if p.ends_at is not None and p.ends_at == ends_at and ends_at <= now:
+                reason = "cancelled_by_owner" if p.cancelled_by_owner else "cancelled_in_stripe"
+                return steps.declare_end(p, End(ends_at, reason), now=now)
+            return p.own.without_retry("look")
+
+        return self.records.save_own(record, owner, looked)
+
+    def _leave_time(self, deadline: float) -> None:
+        if not self._has_time_for_stripe(deadline):
+            raise StripeUnavailable("there was no time left to ask Stripe")
+
+    def _refresh(self, record: Record, ref: SubscriptionRef, deadline: float) -> Record:
+        self._leave_time(deadline)
+        asked_at = int(self.clock())
+        raw = self.stripe.retrieve_subscription(ref)
+        return self._store(record, ref, raw, asked_at, deadline)
+
+    def _store(
+        self,
+        record: Record,
+        ref: SubscriptionRef,
+        raw: stripe_objects.Raw,
+        asked_at: int,
+        deadline: float,
+    ) -> Record:
+        """Keep what Stripe answered, and the lease with it.
+
+        An event that was stored while Stripe was asked may be newer than the answer, or older:
+        Stripe is asked once more then.
+        """
+
+        def look() -> Fetched:
+            self._leave_time(deadline)
+            asked_at = int(self.clock())
+            return _fetched(self.stripe.retrieve_subscription(ref), asked_at)
+
+        fetched = _fetched(raw, asked_at)
+        users = stripe_objects.users_of(fetched.data)
+        outcome = self.records.refresh(record.key, fetched, users, again=look)
+        stored = outcome.record or record
+        if outcome.facts_changed:
+            self._bring_list_up_to_date(stored)
+            return self.records.get(record.key) or stored
+        return stored
+
+    def _ref(self, record: Record) -> SubscriptionRef:
+        purchase = record.purchase
+        store = self.registry.of_store(store_of(record.key.pk))
+        if store.disconnected_at is not None:
+            raise StoreDisconnected("The store has disconnected its Stripe account")
+        return SubscriptionRef(
+            purchase.purchase_id, livemode=purchase.livemode, stripe_account=store.account
+        )
+
+    def _postpone(self, record: Record, owner: str, step: str, error: str) -> Record:
+        now = int(self.clock())
+        return self.records.save_own(
+            record, owner, lambda p: steps.postpone(p, step, error, now=now)
+        )
+
+    def _refuse(self, record: Record, owner: str, error: str) -> Record:
+        now = int(self.clock())
+        return self.records.save_own(record, owner, lambda p: steps.refuse(p, error, now=now))
+
+    # -- access -----------------------------------------------------------------------------------
+
+    def _plan_removals(self, record: Record, owner: str, deadline: float) -> Record:
+        tenant = store_of(record.key.pk)
+        purchase = record.purchase
+        try:
+            chats = self.products.chats_ever(
+                tenant,
+                purchase.products_ever,
+                purchase.livemode,
+                before_asking=lambda: self._leave_time(deadline),
+            )
+        except (StripeUnavailable, StripeRefusal) as error:
+            return self._postpone(record, owner, "plan", error.reason)
+        now = int(self.clock())
+
+        def planned(p: Purchase) -> Own:
+            same = p.plan_key == purchase.plan_key and p.products_ever == purchase.products_ever
+            return steps.plan(p, chats, now=now) if same else p.own
+
+        return self.records.save_own(record, owner, planned)
+
+    def _set_schedule(self, at: int | None, record: Record, owner: str) -> Record:
+        """Make the schedule; one that would fire within a minute is left to the sweep."""
+        now = int(self.clock())
+        try:
+            if at is not None and at > now + steps.SCHEDULE_LEAD_SECONDS:
+                self.schedules.put(record.key, at)
+            elif at is None and (record.purchase.own.schedule_at or 0) > now:
+                self.schedules.delete(record.key)
+        except SchedulerUnavailable as error:
+            return self._postpone(record, owner, "schedule", str(error))
+        return self.records.save_own(
+            record,
+            owner,
+            lambda p: replace(p.own.without_retry("schedule"), schedule_at=at),
+        )
+
+    def _bring_list_up_to_date(self, record: Record) -> None:
+        self.customers.reindex(store_of(record.key.pk), account_of(record.key.pk))
+
+
+class StoreDisconnected(StripeRefusal):
+    """The store has disconnected its Stripe account from this deployment."""
+
+
+def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:
+    try:
+        data = stripe_objects.subscription(raw)
+        well_formed.check(data)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StripeUnavailable("Stripe's answer is no subscription") from None
+    return Fetched("subscription", data, asked_at, terminal=data["status"] in ENDED_SUBSCRIPTION)
+
+
+def restore_schedules(driver: Driver, key: Key) -> None:
+    """Make a purchase's schedule again from its record, where schedules were lost."""
+    record = driver.records.get(key)
+    if record is None:
+        return
+    at = record.purchase.own.schedule_at
+    if at is not None and at > int(driver.clock()) + steps.SCHEDULE_LEAD_SECONDS:
+        driver.schedules.put(key, at)
+
+
+assert LEASE_SECONDS > LONGEST_CALL_SECONDS  # noqa: S101 - a rule of this module, not input

@@ -1,0 +1,271 @@
+"""What the owner sees of one customer: purchases, transactions, payment methods."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain import transaction
+from shared.domain.errors import NotFound
+from shared.domain.merge import Data
+from shared.domain.transaction import Transaction
+from shared.showing.presentation import Context, purchase_json
+from shared.storage.customers import CustomerEntry, Customers
+from shared.storage.items import Record, from_item
+from shared.storage.keys import Key, invoice_key, payment_link_key, product_key, purchase_key
+from shared.storage.products import name_of
+from shared.storage.records import Records
+from shared.tenant import Tenant
+
+# How many of the newest rows are read to tell how one-off purchases were paid. An older
+# purchase whose payment carried no metadata of ours is shown without its payment method.
+RECENT_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A transaction where it is kept.
+
+    Attributes:
+        position: its sort key: where the next page goes on.
+    """
+
+    account: str
+    position: str
+    transaction: Transaction
+    method: Data | None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads what the owner sees of one customer. Every read is strongly consistent."""
+
+    records: Records
+    customers: Customers
+
+    def detail(
+        self, tenant: Tenant, customer_id: str, *, limit: int
+    ) -> tuple[dict[str, Any], str | None]:
+        """The customer with every purchase and payment method and the newest transactions.
+
+        Returns:
+            The answer without its transactions' cursor, and the position that stands for.
+
+        Raises:
+            NotFound: no such customer in this store.
+        """
+        customer = self._customer(tenant, customer_id)
+        records = {a: self.records.account(tenant, a) for a in customer.accounts}
+        rows = list(itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS))
+        page, position = self._page(tenant, rows, limit)
+        return {
+            "customer": customer.row,
+            "purchases": self._purchases(tenant, records, _paid_with(rows)),
+            "transactions": {"items": page},
+            "payment_methods": [m for a in customer.accounts for m in _methods_json(records[a])],
+        }, position
+
+    def purchase(
+        self, tenant: Tenant, customer_id: str, account: str, purchase_id: str
+    ) -> dict[str, Any]:
+        """One purchase, as :meth:`detail` shows it.
+
+        Raises:
+            NotFound: no such purchase in this account.
+        """
+        customer = self._customer(tenant, customer_id)
+        records = {account: self.records.account(tenant, account)}
+        rows = itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS)
+        for shown in self._purchases(tenant, records, _paid_with(rows)):
+            if shown["purchase_id"] == purchase_id:
+                return shown
+        raise NotFound
+
+    def transactions(
+        self, tenant: Tenant, customer_id: str, *, limit: int, position: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of transactions, newest first, and the position of the next.
+
+        Raises:
+            NotFound: no such customer in this store.
+        """
+        customer = self._customer(tenant, customer_id)
+        rows = itertools.islice(self._rows(tenant, customer, position, limit + 1), limit + 1)
+        return self._page(tenant, list(rows), limit)
+
+    def _customer(self, tenant: Tenant, customer_id: str) -> CustomerEntry:
+        customer = self.customers.get(tenant, customer_id)
+        if customer is None:
+            raise NotFound
+        return customer
+
+    # -- purchases --------------------------------------------------------------------------------
+
+    def _purchases(
+        self,
+        tenant: Tenant,
+        records: Mapping[str, list[Record]],
+        paid_with: Mapping[str, Data],
+    ) -> list[dict[str, Any]]:
+        found = [
+            (account, record.purchase)
+            for account, account_records in records.items()
+            for record in account_records
+            if record.key.kind == "PURCHASE" and record.purchase.visible
+        ]
+        found.sort(key=lambda p: (p[1].purchased_at, p[1].purchase_id), reverse=True)
+        product_ids = {product for _, purchase in found for product in purchase.product_ids}
+        products = self._by_key(product_key(tenant, product) for product in product_ids)
+        names, chats = {}, {}
+        for record in products.values():
+            product_id = record.key.sk.removeprefix("PRODUCT#")
+            names[product_id] = name_of(record)
+            chats[product_id] = record.seen
+        contexts = {
+            account: Context(
+                product_names=names,
+                chats=chats,
+                methods=_methods(account_records),
+                charge_methods=paid_with,
+                default_method=_default_method(account_records),
+            )
+            for account, account_records in records.items()
+        }
+        return [purchase_json(purchase, contexts[account]) for account, purchase in found]
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    def _rows(
+        self,
+        tenant: Tenant,
+        customer: CustomerEntry,
+        position: str | None,
+        page: int = RECENT_ROWS,
+    ) -> Iterator[Row]:
+        """The rows of all of the customer's accounts after a position, newest first."""
+        return heapq.merge(
+            *(self._account_rows(tenant, a, position, page) for a in customer.accounts),
+            key=lambda row: row.position,
+            reverse=True,
+        )
+
+    def _account_rows(
+        self, tenant: Tenant, account: str, position: str | None, page: int
+    ) -> Iterator[Row]:
+        for item in self.records.table.query_all(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            forward=False,
+            page=page + 1,
+            pk=tenant.account_pk(account),
+            first="TXN#",
+            last=position or "TXN~",
+        ):
+            record = from_item(item)
+            shown = transaction.view(record.sources)
+            if shown is not None and record.key.sk != position:
+                charge = record.sources.get("charge")
+                method = None if charge is None else charge.data.get("method")
+                yield Row(account, record.key.sk, shown, method)
+
+    def _page(
+        self, tenant: Tenant, rows: list[Row], limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        shown = rows[:limit]
+        purchase_ids = self._purchase_ids(tenant, shown)
+        items = [row.transaction.to_json(purchase_ids.get(row.position)) for row in shown]
+        return items, shown[-1].position if len(rows) > limit else None
+
+    def _purchase_ids(self, tenant: Tenant, rows: list[Row]) -> dict[str, str]:
+        """Which purchase each row belongs to, by position.
+
+        A PaymentIntent either is a one-off purchase, or paid the invoice of a subscription.
+        """
+        keys: list[Key] = []
+        for row in rows:
+            intent, invoice = row.transaction.payment_intent, row.transaction.invoice
+            if intent is not None:
+                keys.append(payment_link_key(tenant, row.account, intent))
+                keys.append(purchase_key(tenant, row.account, intent))
+            if invoice is not None:
+                keys.append(invoice_key(tenant, row.account, invoice))
+        found = self._by_key(keys)
+        return {
+            row.position: purchase_id
+            for row in rows
+            if (purchase_id := _purchase_of(tenant, row, found)) is not None
+        }
+
+    def _by_key(self, keys: Iterable[Key]) -> dict[tuple[str, str], Record]:
+        items = self.records.table.batch_get((key.pk, key.sk) for key in keys)
+        return {at: from_item(item) for at, item in items.items()}
+
+
+def _paid_with(rows: Iterable[Row]) -> dict[str, Data]:
+    """How PaymentIntents were paid, by their ids: by their newest charge."""
+    methods: dict[str, Data] = {}
+    for row in rows:
+        if row.method is not None and row.transaction.payment_intent is not None:
+            methods.setdefault(row.transaction.payment_intent, row.method)
+    return methods
+
+
+def _purchase_of(tenant: Tenant, row: Row, found: Mapping[tuple[str, str], Record]) -> str | None:
+    def record(key: Key) -> Record | None:
+        return found.get((key.pk, key.sk))
+
+    intent, invoice_id = row.transaction.payment_intent, row.transaction.invoice
+    if intent is not None:
+        link = record(payment_link_key(tenant, row.account, intent))
+        if link is not None and link.sources["payment"].data.get("subscription"):
+            return str(link.sources["payment"].data["subscription"])
+        purchase = record(purchase_key(tenant, row.account, intent))
+        if purchase is not None and purchase.purchase.visible:
+            return intent
+    if invoice_id is not None:
+        invoice = record(invoice_key(tenant, row.account, invoice_id))
+        if invoice is not None and "invoice" in invoice.sources:
+            subscription: str | None = invoice.sources["invoice"].data.get("subscription")
+            return subscription
+    return None
+
+
+def _methods(records: Iterable[Record]) -> dict[str, Data]:
+    """Payment methods by id, detached ones too: an old purchase still shows its card."""
+    return {
+        record.key.sk.removeprefix("METHOD#"): record.sources["method"].data
+        for record in records
+        if record.key.kind == "METHOD" and "method" in record.sources
+    }
+
+
+def _default_method(records: Iterable[Record]) -> str | None:
+    """What Stripe charges where nothing else is said: the invoice settings' payment method, else
+    the legacy default source (https://docs.stripe.com/api/customers/object)."""
+    for record in records:
+        if record.key.kind == "PROFILE" and "customer" in record.sources:
+            data = record.sources["customer"].data
+            default: str | None = data.get("default_payment_method") or data.get("default_source")
+            return default
+    return None
+
+
+def _methods_json(records: list[Record]) -> list[dict[str, Any]]:
+    default = _default_method(records)
+    shown = [(i, method) for i, method in _methods(records).items() if not method["deleted"]]
+    shown.sort(key=lambda m: (m[0] != default, -(m[1].get("created_at") or 0), m[0]))
+    return [
+        {
+            "payment_method_id": method_id,
+            "type": method["type"],
+            "brand": method.get("brand"),
+            "last4": method.get("last4"),
+            "exp_month": method.get("exp_month"),
+            "exp_year": method.get("exp_year"),
+            "is_default": method_id == default,
+            "payment_provider": "stripe" if method["livemode"] else "stripe_test",
+        }
+        for method_id, method in shown
+    ]

@@ -1,0 +1,67 @@
+"""Where records are kept: the keys of their items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.tenant import Tenant
+
+DUE_INDEX = "due"
+REF_INDEX = "by_ref"
+DUE_SHARDS = tuple(str(shard) for shard in range(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a record is kept.
+
+    Attributes:
+        ref: the Stripe or public id by which the ``by_ref`` index finds it.
+        subscription: an invoice's subscription, projected into that index.
+    """
+
+    pk: str
+    sk: str
+    ref: str | None = None
+    subscription: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.sk.split("#", 1)[0]
+
+
+def profile_key(tenant: Tenant, account: str) -> Key:
+    return Key(tenant.account_pk(account), "PROFILE")
+
+
+def purchase_key(tenant: Tenant, account: str, purchase_id: str) -> Key:
+    return Key(tenant.account_pk(account), f"PURCHASE#{purchase_id}", tenant.ref(purchase_id))
+
+
+def method_key(tenant: Tenant, account: str, payment_method_id: str) -> Key:
+    return Key(tenant.account_pk(account), f"METHOD#{payment_method_id}")
+
+
+def transaction_key(tenant: Tenant, account: str, created_at: int, transaction_id: str) -> Key:
+    return Key(
+        tenant.account_pk(account),
+        f"TXN#{created_at:011d}#{transaction_id}",
+        tenant.ref(transaction_id),
+    )
+
+
+def invoice_key(
+    tenant: Tenant, account: str, invoice_id: str, subscription: str | None = None
+) -> Key:
+    return Key(
+        tenant.account_pk(account), f"INVOICE#{invoice_id}", tenant.ref(invoice_id), subscription
+    )
+
+
+def payment_link_key(tenant: Tenant, account: str, payment_intent_id: str) -> Key:
+    """Which invoice a PaymentIntent paid, and with it which subscription."""
+    return Key(tenant.account_pk(account), f"LINK#{payment_intent_id}")
+
+
+def product_key(tenant: Tenant, product_id: str) -> Key:
+    return Key(tenant.products_pk(), f"PRODUCT#{product_id}")

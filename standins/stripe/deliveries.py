@@ -1,0 +1,347 @@
+"""Signed webhook deliveries: at least once, with retries, in whatever order a test asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import logging
+import random
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from standins.stripe.shapes import Object
+
+if TYPE_CHECKING:
+    from standins.stripe.standin import StripeStandin
+
+_log = logging.getLogger(__name__)
+
+Sender = Callable[[bytes, dict[str, str]], int]
+"""Takes a signed body and its headers, returns the HTTP status of the answer."""
+
+# Types of objects that older API versions know nothing of.
+_NEW_TYPES = {"invoice_payment.paid": "2025-03-31"}
+
+
+def signature(body: bytes, secrets: Sequence[str], at: int) -> str:
+    """The ``Stripe-Signature`` header: HMAC-SHA256 of ``"{t}.{body}"`` by each secret."""
+    signed = f"{at}.".encode() + body
+    marks = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in secrets]
+    return ",".join([f"t={at}", *(f"v1={mark}" for mark in marks)])
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A webhook endpoint; see ``StripeStandin.add_endpoint``."""
+
+    id: str
+    url: str
+    secrets: tuple[str, ...]
+    send: Sender | None
+    api_version: str | None
+    enabled_events: tuple[str, ...]
+    livemode: bool | None
+    accounts: str
+
+    def wants(self, event: Mapping[str, Any], version: str) -> bool:
+        if self.livemode is not None and event["livemode"] != self.livemode:
+            return False
+        if self.accounts != "all" and (event["account"] is None) != (self.accounts == "own"):
+            return False
+        if version[:10] < _NEW_TYPES.get(event["type"], ""):
+            return False
+        return "*" in self.enabled_events or event["type"] in self.enabled_events
+
+
+@dataclass
+class Delivery:
+    """One event on its way to one endpoint. ``state``: pending, delivered, failed, dropped."""
+
+    id: int
+    event_id: str
+    endpoint_id: str
+    state: str = "pending"
+    attempts: int = 0
+    status: int | None = None
+    ready_at: float = 0.0  # of time.monotonic()
+
+
+class Deliveries:
+    """The queue of deliveries and the threads that work it off.
+
+    Without :meth:`start` nothing is sent but by :meth:`flush`, in the caller's thread.
+    Switches, all changeable while it runs: ``held`` (send nothing), ``shuffled`` (any order),
+    ``duplicates`` (extra times each event is sent), ``drop`` (types that are never sent, "*" for
+    all), ``drop_next`` (that many coming events are never sent), ``api_version`` (shape of all
+    endpoints that aren't pinned), ``max_attempts``.
+    """
+
+    def __init__(self, host: StripeStandin) -> None:
+        self._host = host
+        self._condition = threading.Condition()
+        self._all: dict[int, Delivery] = {}
+        self._by_event: dict[str, list[Delivery]] = {}
+        self._waiting: list[Delivery] = []
+        self._in_flight = 0
+        self._next_id = 1
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self._random = random.Random(1)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.held = False
+        self.shuffled = False
+        self.duplicates = 0
+        self.drop: frozenset[str] = frozenset()
+        self.drop_next = 0
+        self.api_version: str | None = None
+        self.max_attempts = 17_280  # three days, as Stripe's, in steps of at most 15 s
+
+    # --- endpoints and planning -----------------------------------------------------------
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        with self._condition:
+            self.endpoints[endpoint.id] = endpoint
+            self._condition.notify_all()
+
+    def remove_endpoint(self, id_: str) -> None:
+        with self._condition:
+            self.endpoints.pop(id_, None)
+
+    def version_for(self, endpoint: Endpoint) -> str:
+        return endpoint.api_version or self.api_version or self._host.api_version
+
+    def plan(self, events: Iterable[Mapping[str, Any]]) -> list[Delivery]:
+        """The deliveries these new events need; not yet under way."""
+        planned: list[Delivery] = []
+        with self._condition:
+            for event in events:
+                dropped = event["type"] in self.drop or "*" in self.drop
+                if not dropped and self.drop_next > 0:
+                    self.drop_next -= 1
+                    dropped = True
+                for endpoint in self.endpoints.values():
+                    if not endpoint.wants(event, self.version_for(endpoint)):
+                        continue
+                    state = "dropped" if dropped else "pending"
+                    for _ in range(1 if dropped else 1 + self.duplicates):
+                        planned.append(Delivery(self._next_id, event["id"], endpoint.id, state))
+                        self._next_id += 1
+        return planned
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        with self._condition:
+            for delivery in deliveries:
+                self._keep(delivery)
+            self._condition.notify_all()
+
+    def _keep(self, delivery: Delivery) -> None:
+        self._all[delivery.id] = delivery
+        self._by_event.setdefault(delivery.event_id, []).append(delivery)
+        if delivery.state == "pending":
+            self._waiting.append(delivery)
+
+    def restore(self, rows: Iterable[Sequence[Any]]) -> None:
+        with self._condition:
+            for id_, event, endpoint, state, attempts, status in rows:
+                self._keep(Delivery(id_, event, endpoint, state, attempts, status))
+                self._next_id = max(self._next_id, id_ + 1)
+
+    def redeliver(self, event_id: str) -> None:
+        """Send an event again (the dashboard's "Resend"), delivered before or not."""
+        with self._condition:
+            for delivery in self._by_event.get(event_id, []):
+                if delivery.state != "pending":
+                    delivery.state, delivery.attempts, delivery.ready_at = "pending", 0, 0.0
+                    self._waiting.append(delivery)
+            self._condition.notify_all()
+
+    # --- what became of them --------------------------------------------------------------
+
+    def pending_for(self, event_id: str) -> int:
+        with self._condition:
+            return sum(1 for d in self._by_event.get(event_id, []) if d.state == "pending")
+
+    def delivered(self, event_id: str) -> bool:
+        """Whether every endpoint that should have it has it (``delivery_success``)."""
+        with self._condition:
+            return all(d.state == "delivered" for d in self._by_event.get(event_id, []))
+
+    def counts(self) -> dict[str, int]:
+        with self._condition:
+            counted = {"pending": 0, "delivered": 0, "failed": 0, "dropped": 0}
+            for delivery in self._all.values():
+                counted[delivery.state] += 1
+            return counted
+
+    def of(self, event_id: str) -> list[Delivery]:
+        with self._condition:
+            return list(self._by_event.get(event_id, []))
+
+    # --- control --------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        with self._condition:
+            self.held = False
+            self._condition.notify_all()
+
+    def start(self, *, workers: int = 4) -> None:
+        """Begin sending in the background, so many at the same time."""
+        self._stopping = False
+        for number in range(len(self._threads), workers):
+            thread = threading.Thread(
+                target=self._work, name=f"stripe-delivery-{number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=35)
+        self._threads.clear()
+
+    def drain(self, timeout: float = 30.0) -> bool:
+        """Wait until nothing is pending, retries included; false when time ran out first."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: not self._waiting and self._in_flight == 0, timeout
+            )
+
+    def flush(self) -> int:
+        """Send everything that is pending once, now and in this thread; how many were refused.
+
+        Refused ones stay pending. Needs no :meth:`start`.
+        """
+        refused = 0
+        connections: dict[str, http.client.HTTPConnection] = {}
+        with self._condition:
+            batch, self._waiting = self._waiting, []
+            if self.shuffled:
+                self._random.shuffle(batch)
+        for delivery in batch:
+            with self._condition:
+                self._in_flight += 1
+            if not self._send(delivery, connections):
+                refused += 1
+        return refused
+
+    # --- sending --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        connections: dict[str, http.client.HTTPConnection] = {}
+        while (delivery := self._take()) is not None:
+            self._send(delivery, connections)
+
+    def _take(self) -> Delivery | None:
+        with self._condition:
+            while not self._stopping:
+                now = time.monotonic()
+                ready = [] if self.held else [d for d in self._waiting[:500] if d.ready_at <= now]
+                if ready:
+                    delivery = self._random.choice(ready) if self.shuffled else ready[0]
+                    self._waiting.remove(delivery)
+                    self._in_flight += 1
+                    return delivery
+                soonest = min((d.ready_at for d in self._waiting), default=now + 60)
+                self._condition.wait(60 if self.held else max(soonest - now, 0.01))
+            return None
+
+    def _send(self, delivery: Delivery, connections: dict[str, http.client.HTTPConnection]) -> bool:
+        """Send once and note what came of it. The caller has counted it as in flight."""
+        endpoint = self.endpoints.get(delivery.endpoint_id)
+        event = self._host.event(delivery.event_id)
+        status = 0
+        if endpoint is not None and event is not None:
+            body, headers = self.signed(event, endpoint)
+            try:
+                if endpoint.send is not None:
+                    status = endpoint.send(body, headers)
+                else:
+                    status = _post(endpoint.url, body, headers, connections)
+            except (OSError, http.client.HTTPException):
+                status = 0
+            except Exception:  # noqa: BLE001 - a receiver here that crashes is a 500 to Stripe
+                _log.exception("the receiver of a webhook raised")
+                status = 500
+        ok = 200 <= status < 300
+        with self._condition:
+            delivery.attempts += 1
+            delivery.status = status or None
+            if ok:
+                delivery.state = "delivered"
+            elif delivery.attempts >= self.max_attempts:
+                delivery.state = "failed"
+            else:
+                # Stripe waits longer and longer over three days; here the steps are short.
+                wait = min(0.2 * 2 ** min(delivery.attempts, 8), 15.0)
+                delivery.ready_at = time.monotonic() + wait
+                self._waiting.append(delivery)
+        self._host.save_delivery(delivery.id, delivery.state, delivery.attempts, delivery.status)
+        with self._condition:
+            self._in_flight -= 1
+            self._condition.notify_all()
+        return ok
+
+    def signed(
+        self, event: Mapping[str, Any], endpoint: Endpoint, *, at: int | None = None
+    ) -> tuple[bytes, dict[str, str]]:
+        """The exact bytes and headers a delivery consists of.
+
+        The signature carries the real time, not the stand-in's: receivers check it.
+        """
+        rendered: Object = self._host.render(event, self.version_for(endpoint))
+        body = json.dumps(rendered, ensure_ascii=False).encode()
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(
+                body, endpoint.secrets, int(time.time()) if at is None else at
+            ),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }
+        return body, headers
+
+
+def _post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    connections: dict[str, http.client.HTTPConnection],
+) -> int:
+    """POST over a kept connection; one fresh attempt where the kept one has gone stale."""
+    parts = urllib.parse.urlsplit(url)
+    target = parts.path or "/"
+    if parts.query:
+        target += f"?{parts.query}"
+    for kept in (True, False):
+        connection = connections.get(parts.netloc) if kept else None
+        if connection is None:
+            if kept:
+                continue
+            secure = parts.scheme == "https"
+            make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            connection = connections[parts.netloc] = make(parts.netloc, timeout=30)
+        try:
+            connection.request("POST", target, body, dict(headers))
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            with contextlib.suppress(OSError):
+                connection.close()
+            connections.pop(parts.netloc, None)
+            if not kept:
+                raise
+        else:
+            return answer.status
+    raise ConnectionError("no connection")  # not reached: the second round returns or raises
