@@ -6,13 +6,13 @@ would find everything all the same, but up to a minute late.
 
 from __future__ import annotations
 
-from shared.assembly import driver
+from shared import compose
 from shared.ending.drive import restore_schedules
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key
 
 
 def main() -> None:
-    acting = driver(interactive=False)
+    acting = compose.function("period_end_revoker").driver
     waiting = 0
     for shard in DUE_SHARDS:
         for item in acting.records.table.query_all(

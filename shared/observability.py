@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 
 from shared.domain.errors import CustomersError
 
@@ -19,6 +20,11 @@ logger = Logger(log_uncaught_exceptions=False)
 # One dimension for all functions (the namespace names the deployment), so that one alarm a metric
 # is enough; which function it was, its log tells.
 metrics = Metrics(service="customers")
+
+
+def count(name: str) -> None:
+    """Add one to a metric."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
 
 
 def flush_metrics() -> None:

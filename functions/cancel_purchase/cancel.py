@@ -6,7 +6,6 @@ driven like any other, by :class:`shared.ending.drive.Driver`.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,11 +134,12 @@ class Canceller:
         raise NotFound
 
     def _lease(self, key: Key, owner: str) -> Record:
-        patience = time.monotonic() + LEASE_PATIENCE_SECONDS
+        deadline = self.driver.records.table.deadline
+        patience = deadline.monotonic() + LEASE_PATIENCE_SECONDS
         while True:
             record = self.driver.records.lease(key, owner)
             if record is not None:
                 return record
-            if time.monotonic() > patience:
+            if deadline.monotonic() > patience:
                 raise OperationInProgress
-            time.sleep(0.1)
+            deadline.sleep(0.1)

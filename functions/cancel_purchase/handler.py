@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.cancel_purchase.replay import Answer, once
 from functions.cancel_purchase.requests import cancel_request, idempotency_key, no_body
-from shared.assembly import driver
+from shared import compose
+from shared.compose import Composition
 from shared.domain.errors import InvalidRequest
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
-from shared.observability import flush_metrics, logger, metrics
-from shared.showing.reader import Reader
+from shared.observability import count, flush_metrics, logger
 from shared.tenant import Tenant, account_of
-from shared.wiring import customers, records, records_table, settings
-
-# An answer comes within ten seconds whatever Stripe and Telegram do: this is for them, the rest
-# for our own reads and writes.
-BUDGET_SECONDS = 8.5
 
 app = make_app()
 
 
-@cache
-def canceller() -> Canceller:
-    return Canceller(driver(interactive=True))
-
-
-@cache
-def reader() -> Reader:
-    return Reader(records(), customers())
+def parts() -> Composition:
+    return compose.function("cancel_purchase")
 
 
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/cancel")
@@ -45,14 +31,14 @@ def cancel(customer_id: str, purchase_id: str) -> Response[str]:
     actor = str(event["requestContext"]["authorizer"]["jwt"]["claims"].get("sub", "owner"))
 
     def change() -> Cancelled:
-        return canceller().cancel(
+        return Canceller(parts().driver).cancel(
             tenant,
             customer_id,
             purchase_id,
             when=request.when,
             actor=actor,
             reason=request.reason,
-            deadline=time.monotonic() + BUDGET_SECONDS,
+            deadline=parts().deadline.act_until,
         )
 
     said = ["cancel", customer_id, purchase_id, request.when, request.reason]
@@ -65,8 +51,9 @@ def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
     no_body(_body())
 
     def change() -> Cancelled:
-        deadline = time.monotonic() + BUDGET_SECONDS
-        return canceller().revoke_again(tenant, customer_id, purchase_id, deadline=deadline)
+        return Canceller(parts().driver).revoke_again(
+            tenant, customer_id, purchase_id, deadline=parts().deadline.act_until
+        )
 
     return _answer(event, tenant, ["revocation", customer_id, purchase_id], change)
 
@@ -74,7 +61,7 @@ def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
 def _request() -> tuple[dict[str, Any], Tenant]:
     event = app.current_event.raw_event
     query_params(event, frozenset())
-    return event, tenant_of(event, settings().store_claim)
+    return event, tenant_of(event, parts().settings.store_claim)
 
 
 def _body() -> str:
@@ -92,7 +79,7 @@ def _answer(
 
     def answer() -> Answer:
         done = change()
-        shown = reader().purchase(tenant, customer_id, account_of(done.key.pk), purchase_id)
+        shown = parts().reader.purchase(tenant, customer_id, account_of(done.key.pk), purchase_id)
         logger.info(
             action,
             purchase_id=purchase_id,
@@ -101,7 +88,7 @@ def _answer(
             access=done.purchase.access_state,
         )
         if done.changed:
-            metrics.add_metric(name="Cancels", unit=MetricUnit.Count, value=1)
+            count("Cancels")
         body = {"changed": done.changed, "purchase": shown}
         return {"status": 202 if done.outstanding else 200, "body": body}
 
@@ -109,12 +96,13 @@ def _answer(
     if key is None:
         made = answer()
     else:
-        seconds = app.lambda_context.get_remaining_time_in_millis() / 1000
-        made = once(records_table(), tenant, key, said=said, answer=answer, seconds=seconds)
+        seconds, table = parts().budget.timeout, parts().records_table
+        made = once(table, tenant, key, said=said, answer=answer, seconds=seconds)
     return json_response(made["body"], made["status"])
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    parts().begin()
     try:
         return respond(app, event, context)
     finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
+from shared import compose
+from shared.compose import Composition
 from shared.http import cursor
 from shared.http.app import (
     json_response,
@@ -17,23 +18,20 @@ from shared.http.app import (
     single,
     tenant_of,
 )
-from shared.showing.reader import Reader
 from shared.tenant import Tenant
-from shared.wiring import cursor_key, customers, records, settings
 
 PAGE = 25
 
 app = make_app()
 
 
-@cache
-def reader() -> Reader:
-    return Reader(records(), customers())
+def parts() -> Composition:
+    return compose.function("get_customer")
 
 
 def _request() -> tuple[dict[str, Any], Tenant]:
     event = app.current_event.raw_event
-    return event, tenant_of(event, settings().store_claim)
+    return event, tenant_of(event, parts().settings.store_claim)
 
 
 def _binding(tenant: Tenant, customer_id: str) -> str:
@@ -43,14 +41,14 @@ def _binding(tenant: Tenant, customer_id: str) -> str:
 def _cursor(tenant: Tenant, customer_id: str, position: str | None) -> str | None:
     if position is None:
         return None
-    return cursor.encode(cursor_key(), _binding(tenant, customer_id), position)
+    return cursor.encode(parts().cursor_key(), _binding(tenant, customer_id), position)
 
 
 @app.get("/v1/customers/<customer_id>")
 def get_customer(customer_id: str) -> Response[str]:
     event, tenant = _request()
     query_params(event, frozenset())
-    detail, position = reader().detail(tenant, customer_id, limit=PAGE)
+    detail, position = parts().reader.detail(tenant, customer_id, limit=PAGE)
     detail["transactions"]["next_cursor"] = _cursor(tenant, customer_id, position)
     return json_response(detail)
 
@@ -62,10 +60,13 @@ def list_transactions(customer_id: str) -> Response[str]:
     limit, given = limit_of(params), single(params, "cursor")
     position = None
     if given is not None:
-        position = cursor.decode(cursor_key(), _binding(tenant, customer_id), given)
-    items, following = reader().transactions(tenant, customer_id, limit=limit, position=position)
+        position = cursor.decode(parts().cursor_key(), _binding(tenant, customer_id), given)
+    items, following = parts().reader.transactions(
+        tenant, customer_id, limit=limit, position=position
+    )
     return json_response({"items": items, "next_cursor": _cursor(tenant, customer_id, following)})
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    parts().begin()
     return respond(app, event, context)

@@ -8,18 +8,17 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from functions.list_customers import list as listing
+from shared import compose
+from shared.compose import Composition
 from shared.http.app import OPENAPI, json_response, make_app, query_params, respond, tenant_of
 from shared.observability import logger
-from shared.storage.customer_index import CustomerIndex
 from shared.tenant import Tenant
-from shared.wiring import cursor_key, index_table, records, settings
 
 app = make_app()
 
 
-@cache
-def customer_index() -> CustomerIndex:
-    return CustomerIndex(index_table(), records())
+def parts() -> Composition:
+    return compose.function("list_customers")
 
 
 @cache
@@ -29,13 +28,15 @@ def _openapi() -> str:
 
 def _request(allowed: frozenset[str]) -> tuple[Tenant, dict[str, list[str]]]:
     event = app.current_event.raw_event
-    return tenant_of(event, settings().store_claim), query_params(event, allowed)
+    return tenant_of(event, parts().settings.store_claim), query_params(event, allowed)
 
 
 @app.get("/v1/customers")
 def list_customers() -> Response[str]:
     tenant, params = _request(listing.PARAMETERS)
-    text, page = listing.list_customers(customer_index(), tenant, params, cursor_key())
+    text, page = listing.list_customers(
+        parts().customer_index, tenant, params, parts().cursor_key()
+    )
     logger.info("listed", rows=len(page.rows), evaluated=page.evaluated, calls=page.calls)
     return json_response(text)
 
@@ -43,7 +44,7 @@ def list_customers() -> Response[str]:
 @app.get("/v1/products")
 def list_products() -> Response[str]:
     tenant, _ = _request(frozenset())
-    return json_response(listing.list_products(records(), tenant))
+    return json_response(listing.list_products(parts().records, tenant))
 
 
 @app.get("/v1/openapi.json")
@@ -52,4 +53,5 @@ def get_openapi() -> Response[str]:
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    parts().begin()
     return respond(app, event, context)

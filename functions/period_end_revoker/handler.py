@@ -2,55 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.period_end_revoker.revoke import Revoker, Swept
-from shared.assembly import driver
+from shared import compose
+from shared.compose import Composition
 from shared.observability import invocation, logger, metrics
-from shared.storage.bot import Bot
 from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
-from shared.wiring import records_table
-
-# Left of the function's time for what was begun when the deadline came.
-MARGIN_SECONDS = 45.0
-
-
-@cache
-def revoker() -> Revoker:
-    return Revoker(driver(interactive=False))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Drive one purchase (``{"store", "account", "purchase_id"}``) or all that is due (``{}``)."""
     logger.append_keys(request_id=context.aws_request_id)
+    parts = compose.function("period_end_revoker")
+    parts.begin()
     with invocation(purchase_id=event.get("purchase_id")):
-        return _handle(event, context)
+        return _handle(event, parts)
 
 
-def _handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+def _handle(event: dict[str, Any], parts: Composition) -> dict[str, Any]:
+    revoker, deadline = Revoker(parts.driver), parts.deadline.act_until
     if "purchase_id" not in event:
-        swept = revoker().sweep(deadline=deadline)
-        _report(swept)
+        swept = revoker.sweep(deadline=deadline)
+        _report(swept, parts)
         return asdict(swept)
     tenant = Tenant(event["store"])
     key = purchase_key(tenant, event["account"], event["purchase_id"])
-    looked_at = revoker().revoke(key, deadline=deadline)
+    looked_at = revoker.revoke(key, deadline=deadline)
     logger.info("schedule fired", purchase_id=event["purchase_id"], looked_at=looked_at)
     return {"looked_at": looked_at}
 
 
-def _report(swept: Swept) -> None:
+def _report(swept: Swept, parts: Composition) -> None:
     logger.info("swept", **asdict(swept))
     metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
-    bot = Bot(records_table()).state()
-    paused = not bot.removals_enabled or bot.paused_until > time.time()
+    bot = parts.bot.state()
+    paused = not bot.removals_enabled or bot.paused_until > parts.leaves.clock()
     metrics.add_metric(name="BotPaused", unit=MetricUnit.Count, value=int(paused))

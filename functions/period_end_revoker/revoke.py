@@ -6,11 +6,11 @@ purchase is found whatever was lost on the way: an invocation, a schedule, an an
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from shared.domain.deadline import OutOfTime
 from shared.ending.drive import Driver
 from shared.observability import log_failure
 from shared.storage.items import Record
@@ -44,7 +44,6 @@ class Revoker:
     """Drives due purchases."""
 
     driver: Driver
-    monotonic: Callable[[], float] = field(default=time.monotonic)
 
     def revoke(self, key: Key, *, deadline: float) -> bool:
         """Look at one purchase again and do what is due.
@@ -60,7 +59,7 @@ class Revoker:
         oldest = 0
         finished = True
         for key in self._due():
-            if self.monotonic() >= deadline:
+            if self.driver.monotonic() >= deadline:
                 finished = False
                 break
             try:
@@ -70,6 +69,9 @@ class Revoker:
                     continue
                 oldest = max(oldest, now - max(record.due_at, record.written_at))
                 counts[self._settle(record, deadline)] += 1
+            except OutOfTime:
+                finished = False
+                break
             except Exception as error:  # noqa: BLE001
                 # One record must not keep the others from their turn; it stays due.
                 counts["failed"] += 1

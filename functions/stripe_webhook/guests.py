@@ -12,7 +12,6 @@ the note. In any interleaving at least one of them sees the other.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from shared.domain.errors import TryAgainLater
@@ -102,7 +101,8 @@ class Guests:
 
     def _move(self, record: Record | None, key: Key) -> None:
         """One record, in one transaction: it is never in both places, and never in neither."""
-        patience = time.monotonic() + _PATIENCE_SECONDS
+        deadline = self.records.table.deadline
+        patience = deadline.monotonic() + _PATIENCE_SECONDS
         for attempt in range(_MAX_CONFLICTS):
             if record is None:
                 return
@@ -116,11 +116,11 @@ class Guests:
             try:
                 self.table.transact(self._actions(record, target, merged, now))
             except ConditionFailed as refused:
-                if refused.index > 1 and time.monotonic() > patience:
+                if refused.index > 1 and deadline.monotonic() > patience:
                     raise TryAgainLater("a removal of this buyer is under way") from None
-                time.sleep(0.1 if refused.index > 1 else 0)
+                deadline.sleep(0.1 if refused.index > 1 else 0)
             except Contention:
-                time.sleep(min(0.01 * 2**attempt, 0.3))
+                deadline.sleep(min(0.01 * 2**attempt, 0.3))
             else:
                 return
             record = self.records.get(record.key)

@@ -8,80 +8,59 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import time
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from functions.stripe_webhook.context import Services
-from functions.stripe_webhook.receive import Receiver, without_failing
-from shared import wiring
-from shared.domain.errors import CustomersError, InvalidEvent
-from shared.integrations.stripe_gateway import StripeGateway
-from shared.observability import flush_metrics, log_failure, logger, metrics
-from shared.storage.chats import Chats
+from functions.stripe_webhook.receive import Receiver
+from shared import compose
+from shared.compose import Composition
+from shared.domain.errors import InvalidEvent
+from shared.http.problem import (
+    HEADERS,
+    PROBLEM_JSON,
+    dumps,
+    problem_text,
+    refusal_of,
+    request_id_of,
+)
+from shared.observability import count, flush_metrics, logger
 from shared.storage.keys import Key
-from shared.storage.parked import Parked
-from shared.storage.products import Products
-from shared.storage.registry import Registry
-
-# Stripe waits for the answer: what isn't begun after this long is left to the sweep.
-DRIVE_SECONDS = 8.0
 
 
-@cache
-def receiver() -> Receiver:
-    settings, secrets, records = wiring.settings(), wiring.secrets(), wiring.records()
-    api_keys, webhook = settings.stripe_api_secret_arn, settings.stripe_webhook_secret_arn
-    stripe = StripeGateway(
-        lambda: secrets.get(api_keys),
-        settings.stripe_api_base,
-        refresh_keys=lambda: secrets.refresh(api_keys),
-    )
-    registry = Registry(records.table, settings.default_store)
+@lru_cache(maxsize=1)
+def receiver(parts: Composition) -> Receiver:
+    """The receiver of this process."""
+
+    def drive(key: Key) -> None:
+        parts.driver.drive_or_leave(key, deadline=parts.deadline.act_until)
+
     services = Services(
-        records=records,
-        customers=wiring.customers(),
-        products=Products(records, Chats(records.table), registry, stripe),
-        registry=registry,
-        stripe=stripe,
-        drive=without_failing(_drive),
-        count=_count,
+        records=parts.records,
+        customers=parts.customers,
+        products=parts.products,
+        registry=parts.registry,
+        stripe=parts.stripe,
+        drive=drive,
+        count=count,
     )
-
-    def secrets_of_webhook(again: bool) -> list[str]:
-        read = secrets.refresh if again else secrets.get
-        return list(read(webhook)["secrets"])
-
-    return Receiver(secrets_of_webhook, services, Parked(records.table))
-
-
-def _drive(key: Key) -> None:
-    from shared.assembly import driver  # noqa: PLC0415 - see the module's text
-
-    driver(interactive=False).drive(key, deadline=time.monotonic() + DRIVE_SECONDS)
-
-
-def _count(name: str) -> None:
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    return Receiver(parts.webhook_secrets, services, parts.parked)
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    logger.append_keys(request_id=_request_id(event))
+    logger.append_keys(request_id=request_id_of(event))
+    parts = compose.function("stripe_webhook")
+    parts.begin()
     try:
-        result = receiver().receive(_body_of(event), _header(event, "stripe-signature"))
+        result = receiver(parts).receive(_body_of(event), _header(event, "stripe-signature"))
         if result != "parked":  # counted where it is parked
-            _count(f"Event{result.capitalize()}")
-    except CustomersError as error:
-        return _problem(error, event)
+            count(f"Event{result.capitalize()}")
     except Exception as error:  # noqa: BLE001 - no traceback to the caller; Stripe sends it again
-        log_failure("failed", error)
-        return _problem(CustomersError(), event)
+        refusal = refusal_of(error)
+        return _answer(refusal.status, PROBLEM_JSON, problem_text(refusal, event))
     finally:
         flush_metrics()
-    return _answer(200, "application/json", {"result": result})
+    return _answer(200, "application/json", dumps({"result": result}))
 
 
 def _body_of(event: dict[str, Any]) -> bytes:
@@ -99,22 +78,9 @@ def _header(event: dict[str, Any], name: str) -> str | None:
     return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
-def _request_id(event: dict[str, Any]) -> str:
-    return str((event.get("requestContext") or {}).get("requestId") or "")
-
-
-def _problem(error: CustomersError, event: dict[str, Any]) -> dict[str, Any]:
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": _request_id(event),
+def _answer(status: int, content_type: str, body: str) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {**HEADERS, "Content-Type": content_type},
+        "body": body,
     }
-    return _answer(error.status, "application/problem+json", body)
-
-
-def _answer(status: int, content_type: str, body: dict[str, Any]) -> dict[str, Any]:
-    headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
-    return {"statusCode": status, "headers": headers, "body": json.dumps(body)}

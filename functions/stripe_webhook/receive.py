@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from functions.stripe_webhook import events
 from functions.stripe_webhook.context import Services
@@ -13,7 +12,6 @@ from functions.stripe_webhook.event import Event, Unappliable
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import (
-    CustomersError,
     InvalidEvent,
     InvalidSignature,
     PayloadTooLarge,
@@ -22,7 +20,6 @@ from shared.domain.errors import (
 from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
-from shared.storage.keys import Key
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
 
@@ -118,15 +115,3 @@ def parse(body: bytes) -> Event:
         return Event.parse(json.loads(body.decode("utf-8")))
     except (ValueError, RecursionError):
         raise InvalidEvent from None
-
-
-def without_failing(drive: Callable[[Key], Any]) -> Callable[[Key], None]:
-    """``drive``, without its failures: what is due is stored, and the sweep does what is left."""
-
-    def run(key: Key) -> None:
-        try:
-            drive(key)
-        except (CustomersError, *AWS_ERRORS) as error:
-            log_failure("left to the sweep", error)
-
-    return run

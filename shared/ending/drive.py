@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from shared.domain import steps, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
+from shared.domain.errors import CustomersError
 from shared.domain.merge import Fetched
 from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
 from shared.ending.removal import AccessRemover
@@ -29,7 +30,9 @@ from shared.integrations.stripe_gateway import (
     StripeUnavailable,
     SubscriptionRef,
 )
+from shared.observability import log_failure
 from shared.storage.customers import Customers
+from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.items import Record
 from shared.storage.keys import Key
 from shared.storage.products import Products
@@ -82,6 +85,13 @@ class Driver:
             return None
         finally:
             self.records.release(key, owner)
+
+    def drive_or_leave(self, key: Key, *, deadline: float) -> None:
+        """Like :meth:`drive`, for an event's function: what fails stays due for the sweep."""
+        try:
+            self.drive(key, deadline=deadline)
+        except (CustomersError, *AWS_ERRORS) as error:
+            log_failure("left to the sweep", error)
 
     def drive_leased(
         self, record: Record, owner: str, *, deadline: float, interactive: bool = False

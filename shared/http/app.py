@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,16 +24,22 @@ from shared.domain.errors import (
     NotFound,
     StoreClaimMissing,
 )
-from shared.observability import log_failure, logger
+from shared.http.problem import (
+    HEADERS,
+    PROBLEM_JSON,
+    Event,
+    dumps,
+    problem_text,
+    refusal_of,
+    request_id_of,
+)
+from shared.observability import logger
 from shared.tenant import Tenant
-
-Event = Mapping[str, Any]
 
 OPENAPI = Path(__file__).with_name("openapi.json")
 """The API's description, as it is served; bodies are checked against its schemas."""
 
 JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
 # Below this, gzip's own time and header outweigh what it saves on the wire.
 GZIP_FROM_BYTES = 1400
 MAX_QUERY_BYTES = 8192
@@ -43,31 +48,17 @@ MAX_QUERY_BYTES = 8192
 # and #HybridIDToken.
 _ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
 
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-    "X-Content-Type-Options": "nosniff",
-}
-
 
 def make_app() -> APIGatewayHttpResolver:
     """A resolver that answers every error as ``application/problem+json``."""
     app = APIGatewayHttpResolver(enable_validation=False)
 
-    def refuse(error: CustomersError) -> Response[str]:
-        if error.status >= 500:
-            logger.warning("refused", code=error.code)
-        return problem(error, request_id_of(app.current_event.raw_event))
-
-    def fail(error: Exception) -> Response[str]:
-        log_failure("failed", error)
-        return problem(CustomersError(), request_id_of(app.current_event.raw_event))
+    def refuse(error: Exception) -> Response[str]:
+        return _problem(error, app.current_event.raw_event)
 
     app.exception_handler(CustomersError)(refuse)
-    app.exception_handler(Exception)(fail)
-    app.not_found(lambda _: problem(NotFound(), request_id_of(app.current_event.raw_event)))
+    app.exception_handler(Exception)(refuse)
+    app.not_found(lambda _: refuse(NotFound()))
     return app
 
 
@@ -76,7 +67,7 @@ def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) ->
     logger.append_keys(request_id=request_id_of(event))
     answer = app.resolve(event, context)
     headers = answer.setdefault("headers", {})
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         headers.setdefault(name, value)
     body = answer.get("body")
     if isinstance(body, str) and not answer.get("isBase64Encoded"):
@@ -91,21 +82,13 @@ def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) ->
 
 def json_response(body: Any, status: int = 200) -> Response[str]:
     """A JSON answer; a ``str`` is taken for JSON text already."""
-    text = body if isinstance(body, str) else _dumps(body)
+    text = body if isinstance(body, str) else dumps(body)
     return Response(status_code=status, content_type=JSON, body=text)
 
 
-def problem(error: CustomersError, request_id: str) -> Response[str]:
-    """An error as RFC 9457 wants it, with our ``code`` and ``request_id``."""
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id,
-    }
-    return Response(status_code=error.status, content_type=PROBLEM_JSON, body=_dumps(body))
+def _problem(error: Exception, event: Event) -> Response[str]:
+    refusal = refusal_of(error)
+    return Response(refusal.status, PROBLEM_JSON, problem_text(refusal, event))
 
 
 def tenant_of(event: Event, claim: str, clock: Clock = system_clock) -> Tenant:
@@ -150,11 +133,6 @@ def _is_access_token(claims: Mapping[str, Any]) -> bool:
     return claims.get("token_use", "access") == "access" and not any(
         name in claims for name in _ID_TOKEN_CLAIMS
     )
-
-
-def request_id_of(event: Event) -> str:
-    """API Gateway's id of the request."""
-    return str((event.get("requestContext") or {}).get("requestId") or "")
 
 
 def query_params(event: Event, allowed: frozenset[str]) -> dict[str, list[str]]:
@@ -220,7 +198,3 @@ def _accepts_gzip(event: Event) -> bool:
     accepted = next((v for k, v in headers.items() if k.lower() == "accept-encoding"), "")
     codings = (coding.replace(" ", "").partition(";") for coding in accepted.lower().split(","))
     return any(name == "gzip" and weight not in ("q=0", "q=0.0") for name, _, weight in codings)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from shared.domain.deadline import Deadline
 from shared.domain.purchase import ENDED_SUBSCRIPTION
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ Raw = dict[str, Any]
 Keys = Callable[[], Mapping[str, str]]
 """The API key of each connected mode: ``{"live": "sk_live_...", "test": "sk_test_..."}``."""
 
-CONNECT_TIMEOUT_SECONDS = 3.05
-READ_TIMEOUT_SECONDS = 9.0
 PAGE = 100
+NO_TIME = "there was no time left to ask Stripe"
 
 
 class StripeError(Exception):
@@ -93,6 +92,9 @@ class StripeGateway:
         refresh_keys: reads the keys from their source again; asked once when Stripe does not
             accept a key.
         api_base: Stripe's address, or a stand-in's.
+        connect_timeout, read_timeout: seconds one request may take.
+        http_client: makes the SDK's HTTP client; ``None``: the SDK's own with these timeouts.
+        deadline: of the invocation; no request is sent that might outlast it.
     """
 
     def __init__(
@@ -100,14 +102,18 @@ class StripeGateway:
         keys: Keys,
         api_base: str,
         *,
+        connect_timeout: float,
+        read_timeout: float,
         refresh_keys: Keys | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
-        read_timeout: float = READ_TIMEOUT_SECONDS,
+        http_client: Callable[[], stripe.HTTPClient] | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
         self._keys = keys
         self._refresh_keys = refresh_keys
         self._api_base = api_base.rstrip("/")
         self._timeout = (connect_timeout, read_timeout)
+        self._http_client = http_client
+        self._deadline = deadline or Deadline()
         self._clients: dict[str, stripe.StripeClient] = {}
         self._lock = threading.Lock()
 
@@ -140,7 +146,7 @@ class StripeGateway:
         ``cancel`` would charge for what was used.
 
         Args:
-            until: by ``time.monotonic()``: no further request is sent that might last longer.
+            until: by the deadline's clock: no further request is sent that might last longer.
         """
         try:
             return self._end_with_period(ref, idempotency_key)
@@ -171,8 +177,8 @@ class StripeGateway:
         return sum(self._timeout)
 
     def _leave_time(self, until: float) -> None:
-        if time.monotonic() + self.longest_seconds > until:
-            raise StripeUnavailable("there was no time left to ask Stripe")
+        if self._deadline.monotonic() + self.longest_seconds > until:
+            raise StripeUnavailable(NO_TIME)
 
     def _end_with_period(self, ref: SubscriptionRef, idempotency_key: str) -> Raw:
         raw = self._ask(
@@ -258,6 +264,8 @@ class StripeGateway:
     ) -> Raw:
         import stripe  # noqa: PLC0415 - see the module's text
 
+        if self._deadline.left() < self.longest_seconds:
+            raise StripeUnavailable(NO_TIME)
         try:
             answer = self._client(key).raw_request(method, path, **(params or {}), **options)
             parsed: Any = json.loads(answer.body)
@@ -278,9 +286,14 @@ class StripeGateway:
 
         with self._lock:
             if key not in self._clients:
+                http_client: stripe.HTTPClient
+                if self._http_client is None:
+                    http_client = stripe.RequestsClient(timeout=self._timeout)
+                else:
+                    http_client = self._http_client()
                 self._clients[key] = stripe.StripeClient(
                     key,
-                    http_client=stripe.RequestsClient(timeout=self._timeout),
+                    http_client=http_client,
                     base_addresses={"api": self._api_base},
                     max_network_retries=0,
                 )

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
+import math
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
 import urllib3
 
+from shared.domain.deadline import Deadline
 from shared.domain.telegram import (
     GET_MEMBER,
     REVOKE_LINK,
@@ -70,13 +71,24 @@ class TelegramGateway:
     Args:
         session: without retries on its adapters (which is how ``requests`` makes them).
         base: ``https://api.telegram.org``, or where a stand-in listens.
+        longest_seconds: the most one call may take, whatever ``timeout`` it is given.
+        deadline: of the invocation; no call is begun after it.
 
     Raises (from every method):
         BotUnauthorized: the token was read again and still isn't accepted.
         ValueError: an id is not numeric. ``@names`` can change hands, so none is ever sent.
     """
 
-    def __init__(self, session: requests.Session, base: str, token_source: TokenSource) -> None:
+    def __init__(
+        self,
+        session: requests.Session,
+        base: str,
+        token_source: TokenSource,
+        longest_seconds: float = math.inf,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._longest = longest_seconds
+        self._deadline = deadline or Deadline()
         self._session = session
         self._base = base.rstrip("/")
         self._token = token_source
@@ -124,13 +136,14 @@ class TelegramGateway:
         return user_id in (_id_in(self._token()), self._bot_id)
 
     def _call(self, method: str, params: dict[str, Any], timeout: float) -> Answer:
-        until = time.monotonic() + timeout
+        timeout = min(timeout, self._longest)
+        until = self._deadline.monotonic() + timeout
         answer = self._post(self._token(), method, params, timeout)
         if classify(method, answer) is not Class.BOT_REFUSED:
             return answer
         token = self._token(fresh=True)
         self._bot_id = None
-        answer = self._post(token, method, params, max(until - time.monotonic(), 1.0))
+        answer = self._post(token, method, params, max(until - self._deadline.monotonic(), 1.0))
         if classify(method, answer) is Class.BOT_REFUSED:
             raise BotUnauthorized
         return answer
@@ -138,7 +151,10 @@ class TelegramGateway:
     def _post(self, token: str, method: str, params: dict[str, Any], timeout: float) -> Answer:
         if not token:
             return Answer(False, error_code=401, description="no token is stored")
-        until = time.monotonic() + timeout
+        timeout = min(timeout, self._deadline.left())
+        if timeout <= 0:
+            return Answer(False, fault="no time left")
+        until = self._deadline.monotonic() + timeout
         response: requests.Response | None = None
         body = b""
         fault: str | None = None
@@ -157,7 +173,7 @@ class TelegramGateway:
             # could hold the call for ever.
             for chunk in response.iter_content(8192):
                 body += chunk
-                if len(body) > _MAX_BODY_BYTES or time.monotonic() > until:
+                if len(body) > _MAX_BODY_BYTES or self._deadline.monotonic() > until:
                     fault = "an endless answer"
                     break
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,7 +142,8 @@ class Customers:
             except (ConditionFailed, Contention, _Moved):
                 profile = None
                 # Jitter of a retry, not a secret.
-                time.sleep(min(0.005 * 2**attempt, 0.3) * random.random())  # noqa: S311
+                wait = min(0.005 * 2**attempt, 0.3) * random.random()  # noqa: S311
+                self._table.deadline.sleep(wait)
             else:
                 return
         raise TryAgainLater("too many writers of one customer")

@@ -8,12 +8,17 @@ about six times cheaper than a row of separate attributes.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    ReadTimeoutError,
+)
 
+from shared.domain.deadline import Deadline
 from shared.domain.errors import TryAgainLater
 
 AWS_ERRORS = (BotoCoreError, ClientError)
@@ -22,8 +27,30 @@ AWS_ERRORS = (BotoCoreError, ClientError)
 # What DynamoDB answers to an item that is too large or otherwise impossible.
 _IMPOSSIBLE = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
 
+# What AWS answers when it may answer otherwise a moment later.
+_PASSING = frozenset(
+    {
+        "InternalServerError",
+        "InternalServerException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "Throttling",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
+)
+_TIMED_OUT = (ConnectTimeoutError, ReadTimeoutError)
+
+# Why a transaction may be cancelled that succeeds a moment later.
+_BUSY = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
+
 # How often a write is tried that meets a transaction: those take milliseconds.
 _MEETINGS = 6
+# How often a batch is asked again for keys that it left out, with up to a second in between.
+_ROUNDS = 8
 
 Item = dict[str, Any]
 """An item as plain values: str, int, bool, frozenset[str]."""
@@ -38,7 +65,6 @@ class DynamoClient(Protocol):
     def delete_item(self, **kwargs: Any) -> dict[str, Any]: ...
     def query(self, **kwargs: Any) -> dict[str, Any]: ...
     def batch_get_item(self, **kwargs: Any) -> dict[str, Any]: ...
-    def batch_write_item(self, **kwargs: Any) -> dict[str, Any]: ...
     def transact_write_items(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
@@ -58,6 +84,14 @@ class ConditionFailed(Exception):
 
 class Contention(TryAgainLater):
     """A write met another one too often; the caller, or the caller's caller, should try again."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether a call to AWS failed for a reason that may be gone a moment later."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error.response["Error"]["Code"] in _PASSING or status >= 500
+    return isinstance(error, BotoCoreError)
 
 
 def is_impossible(error: BaseException) -> bool:
@@ -100,36 +134,59 @@ def unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
 class Table:
     """One table: reads are strongly consistent, writes may carry a condition.
 
-    Raises (from every write): :class:`ConditionFailed`, :class:`Contention`; botocore's
-    ``ClientError`` and connection errors pass through, for a caller that may try again.
+    Args:
+        deadline: of the invocation; ``None``: there is none.
+
+    Raises (from every method): ``OutOfTime``; from every write also :class:`ConditionFailed` and
+    :class:`Contention`. botocore's ``ClientError`` and connection errors pass through, for a caller
+    that may try again.
     """
 
-    def __init__(self, client: DynamoClient, name: str) -> None:
+    def __init__(self, client: DynamoClient, name: str, deadline: Deadline | None = None) -> None:
         self.client = client
         self.name = name
+        self.deadline = deadline or Deadline()
+
+    def _call(self, operation: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
+        """Every call goes through here: none is begun without time, or after one that timed out."""
+        self.deadline.check()
+        try:
+            return operation(**request)
+        except _TIMED_OUT:
+            self.deadline.give_up()
+            raise
 
     def get(self, pk: str, sk: str) -> Item | None:
-        answer = self.client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True)
+        answer = self._call(
+            self.client.get_item, TableName=self.name, Key=_key(pk, sk), ConsistentRead=True
+        )
         found = answer.get("Item")
         return None if found is None else unmarshal(found)
 
     def batch_get(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Item]:
-        """Items by key, in as many calls of 100 as it takes."""
+        """Items by key, in as many calls of 100 as it takes.
+
+        Raises:
+            Contention: DynamoDB left keys unprocessed too often.
+        """
         todo = [_key(pk, sk) for pk, sk in dict.fromkeys(keys)]
         found: dict[tuple[str, str], Item] = {}
-        wait = 0.02
+        left_out = 0
         while todo:
             chunk, todo = todo[:100], todo[100:]
-            answer = self.client.batch_get_item(
-                RequestItems={self.name: {"Keys": chunk, "ConsistentRead": True}}
+            answer = self._call(
+                self.client.batch_get_item,
+                RequestItems={self.name: {"Keys": chunk, "ConsistentRead": True}},
             )
             for raw in answer["Responses"].get(self.name, ()):
                 item = unmarshal(raw)
                 found[item["pk"], item["sk"]] = item
             left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
             if left:
-                time.sleep(wait)
-                wait = min(wait * 2, 1.0)
+                if left_out == _ROUNDS:
+                    raise Contention("DynamoDB left keys unprocessed")
+                self.deadline.sleep(min(0.02 * 2**left_out, 1.0))
+                left_out += 1
                 todo = [*left, *todo]
         return found
 
@@ -210,7 +267,7 @@ class Table:
             request["Limit"] = limit
         if start is not None:
             request["ExclusiveStartKey"] = dict(start)
-        answer = self.client.query(**request)
+        answer = self._call(self.client.query, **request)
         return [unmarshal(raw) for raw in answer["Items"]], answer.get("LastEvaluatedKey")
 
     def query_all(
@@ -232,41 +289,10 @@ class Table:
             if start is None:
                 return
 
-    def batch_write(
-        self, puts: Sequence[Item] = (), deletes: Sequence[tuple[str, str]] = ()
-    ) -> None:
-        """Puts and deletes without conditions, 25 a call, until all are stored."""
-        todo: list[dict[str, Any]] = [{"PutRequest": {"Item": marshal(item)}} for item in puts] + [
-            {"DeleteRequest": {"Key": _key(pk, sk)}} for pk, sk in deletes
-        ]
-        wait = 0.02
-        while todo:
-            chunk, todo = todo[:25], todo[25:]
-            answer = self.client.batch_write_item(RequestItems={self.name: chunk})
-            left = answer.get("UnprocessedItems", {}).get(self.name, [])
-            if left:
-                time.sleep(wait)
-                wait = min(wait * 2, 1.0)
-                todo = [*left, *todo]
-
     # -- parts of a transaction ----------------------------------------------------------------
 
     def put_action(self, item: Item, condition: str | None = None, **values: Any) -> Item:
         return {"Put": self._action({"Item": marshal(item)}, condition, values)}
-
-    def update_action(
-        self,
-        pk: str,
-        sk: str,
-        expression: str,
-        condition: str | None = None,
-        names: Mapping[str, str] | None = None,
-        **values: Any,
-    ) -> Item:
-        body: dict[str, Any] = {"Key": _key(pk, sk), "UpdateExpression": expression}
-        if names:
-            body["ExpressionAttributeNames"] = dict(names)
-        return {"Update": self._action(body, condition, values)}
 
     def delete_action(self, pk: str, sk: str, condition: str | None = None, **values: Any) -> Item:
         return {"Delete": self._action({"Key": _key(pk, sk)}, condition, values)}
@@ -279,10 +305,11 @@ class Table:
 
         Raises:
             ConditionFailed: with the first refused action's index and stored item.
-            Contention: another transaction was under way on one of the items.
+            Contention: another transaction was under way on one of the items, or DynamoDB throttled
+                the table.
         """
         try:
-            self.client.transact_write_items(TransactItems=list(actions))
+            self._call(self.client.transact_write_items, TransactItems=list(actions))
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
@@ -291,7 +318,7 @@ class Table:
                 if reason.get("Code") == "ConditionalCheckFailed":
                     stored = reason.get("Item")
                     raise ConditionFailed(unmarshal(stored) if stored else None, index) from None
-            if any(reason.get("Code") == "TransactionConflict" for reason in reasons):
+            if any(reason.get("Code") in _BUSY for reason in reasons):
                 raise Contention from None
             raise
 
@@ -316,7 +343,7 @@ class Table:
         self._action(request, condition, values)
         for attempt in range(_MEETINGS):
             try:
-                return call(**request)
+                return self._call(call, **request)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
@@ -327,7 +354,7 @@ class Table:
                 if code != "TransactionConflictException":
                     raise
             # Jitter of a retry, not a secret.
-            time.sleep(0.01 * 2**attempt * (0.5 + random.random()))  # noqa: S311
+            self.deadline.sleep(0.01 * 2**attempt * (0.5 + random.random()))  # noqa: S311
         raise Contention("a transaction was always in the way")
 
 

@@ -7,7 +7,6 @@ what is stored is older and its facts are the same. When it fails, DynamoDB retu
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -244,7 +243,7 @@ class Records:
             except ConditionFailed as refused:
                 item = refused.item
             except Contention:
-                time.sleep(min(0.01 * 2**attempt, 0.3))
+                self.table.deadline.sleep(min(0.01 * 2**attempt, 0.3))
                 item = self.table.get(key.pk, key.sk)
             else:
                 return Outcome(stored=True, facts_changed=changed, record=stored, before=before)
@@ -370,7 +369,8 @@ class Records:
             return stored
         tenant = store_of(after.key.pk)
         user_pk = tenant.telegram_user_pk(user)
-        patience = time.monotonic() + USER_LOCK_PATIENCE_SECONDS
+        deadline = self.table.deadline
+        patience = deadline.monotonic() + USER_LOCK_PATIENCE_SECONDS
         while True:
             try:
                 self.table.transact(
@@ -390,9 +390,9 @@ class Records:
             except ConditionFailed as refused:
                 if refused.index == 0:
                     raise
-                if time.monotonic() > patience:
+                if deadline.monotonic() > patience:
                     raise TryAgainLater("a removal of this buyer is under way") from None
-                time.sleep(0.1)
+                deadline.sleep(0.1)
             else:
                 return stored
 

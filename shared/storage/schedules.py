@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.domain.deadline import Deadline, OutOfTime
 from shared.storage.keys import Key
 from shared.tenant import account_of, store_of
 
@@ -38,9 +39,16 @@ class Schedules:
     """
 
     def __init__(
-        self, client: SchedulerClient, *, group: str, revoker_arn: str, role_arn: str
+        self,
+        client: SchedulerClient,
+        *,
+        group: str,
+        revoker_arn: str,
+        role_arn: str,
+        deadline: Deadline | None = None,
     ) -> None:
         self._client = client
+        self._deadline = deadline or Deadline()
         self._group = group
         self._revoker_arn = revoker_arn
         self._role_arn = role_arn
@@ -70,13 +78,15 @@ class Schedules:
             },
         }
         try:
+            self._deadline.check()
             try:
                 self._client.create_schedule(**schedule)
             except ClientError as error:
                 if _code(error) != "ConflictException":
                     raise
+                self._deadline.check()
                 self._client.update_schedule(**schedule)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, OutOfTime) as error:
             raise SchedulerUnavailable(_code(error)) from error
 
     def delete(self, key: Key) -> None:
@@ -86,8 +96,9 @@ class Schedules:
             SchedulerUnavailable: AWS could not be asked, or refused.
         """
         try:
+            self._deadline.check()
             self._client.delete_schedule(Name=name_of(key), GroupName=self._group)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, OutOfTime) as error:
             if _code(error) != "ResourceNotFoundException":
                 raise SchedulerUnavailable(_code(error)) from error
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.domain.deadline import Deadline
 
 # A rotated secret is in use everywhere after this long.
 MAX_AGE_SECONDS = 300.0
@@ -31,11 +31,9 @@ class _Kept:
 class Secrets:
     """Secrets by ARN, each a JSON object."""
 
-    def __init__(
-        self, client: SecretsClient, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: SecretsClient, deadline: Deadline | None = None) -> None:
         self._client = client
-        self._monotonic = monotonic
+        self._deadline = deadline or Deadline()
         self._kept: dict[str, _Kept] = {}
 
     def get(self, arn: str) -> dict[str, Any]:
@@ -52,9 +50,10 @@ class Secrets:
 
     def _read(self, arn: str, max_age: float) -> dict[str, Any]:
         kept = self._kept.get(arn)
-        now = self._monotonic()
+        now = self._deadline.monotonic()
         if kept is not None and now - kept.read_at < max_age:
             return kept.value
+        self._deadline.check()
         try:
             answer = self._client.get_secret_value(SecretId=arn)
         except (BotoCoreError, ClientError):

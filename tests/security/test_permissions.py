@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
+from shared.assembly import driver
 
 from functions.store_events import handler as store_events
 from shared import wiring
-from shared.assembly import driver
 from shared.domain.clock import iso
 from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
