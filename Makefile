@@ -3,13 +3,14 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean soak
+.PHONY: help run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences docs test check lock install clean soak
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
 AUDIT_VENV := .venv-audit
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+CUSTOMERS := $(VENV)/bin/customers
 DYNOXIDE := .tools/dynoxide
 
 STORE ?= demo
@@ -19,22 +20,29 @@ DO ?=
 WORKERS ?= 2
 TESTS ?= tests
 
+help: ## this list
+	@sed -nE 's/^([a-z][a-z-]*):.* ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sort | \
+		while IFS="$$(printf '\t')" read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+
 # -- run -----------------------------------------------------------------------------------------
 
 run: install ## start everything on loopback; PORT, DATA_DIR, SEED and the rest: see README
 	@exec $(PY) -m local.stack
 
+# The operators' command: `$(CUSTOMERS) --help`, docs/cli.md. make gives STACK and DATA_DIR to it in
+# the environment.
+
 token: install ## print a JWT for STORE
-	@$(PY) -m customers_cli.token $(STORE)
+	@$(CUSTOMERS) token $(STORE)
 
-store: install ## register STORE for the connected ACCOUNT
-	@$(PY) -m customers_cli.store $(STORE) $(ACCOUNT)
+store: install ## register STORE for the connected ACCOUNT; STACK=name: in a deployment
+	@$(CUSTOMERS) store add $(STORE) $(ACCOUNT)
 
-sweep: install ## run the sweep once, now
-	@$(PY) -m customers_cli.sweep
+sweep: install ## run the sweep once, now; STACK as above
+	@$(CUSTOMERS) sweep
 
 reindex: install ## make STORE's customer list anew from its records; tells where they differed
-	@$(PY) -m customers_cli.reindex $(STORE)
+	@$(CUSTOMERS) reindex $(STORE)
 
 bench: install ## cold starts, warm calls, package, price: docs/bench/perf.md (valgrind, ten minutes)
 	@$(PY) -m bench
@@ -43,22 +51,22 @@ bench-list: install ## pages of the list in stores of up to a million customers 
 	$(PY) -m bench.list
 
 backfill: install ## read STORE's Stripe account into its records; RATE=requests/s, STACK: deployed
-	@$(PY) -m customers_cli.backfill $(STORE) $(if $(RATE),--rate $(RATE))
+	@$(CUSTOMERS) backfill $(STORE) $(if $(RATE),--rate $(RATE))
 
 replay: install ## apply STORE's parked and undelivered events again; RATE and STACK as above
-	@$(PY) -m customers_cli.replay $(STORE) $(if $(RATE),--rate $(RATE))
+	@$(CUSTOMERS) replay $(STORE) $(if $(RATE),--rate $(RATE))
 
 doctor: install ## check a deployment (STACK=name) or the local run, and say what to do
-	@$(PY) -m customers_cli.doctor
+	@$(CUSTOMERS) doctor
 
 bot: install ## the bot's state; DO=resume ends a pause, DO=off stops all removals, DO=on goes on
-	@$(PY) -m customers_cli.bot $(DO)
+	@$(CUSTOMERS) bot $(or $(DO),show)
 
 export: install ## all that is kept of CUSTOMER of STORE, as JSON
-	@$(PY) -m customers_cli.export $(STORE) $(CUSTOMER)
+	@$(CUSTOMERS) export $(STORE) $(CUSTOMER)
 
 forget: install ## erase who CUSTOMER of STORE is
-	@$(PY) -m customers_cli.forget $(STORE) $(CUSTOMER)
+	@$(CUSTOMERS) forget $(STORE) $(CUSTOMER)
 
 bench-webhook: install ## what the webhook costs, by event type and over a mix: docs/bench/webhook.md
 	@$(PY) -m bench.webhook
@@ -68,7 +76,7 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
-check: install
+check: install ## lint, format, types, and known mistakes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy functions shared local standins customers_cli tests
@@ -83,13 +91,16 @@ checkov: install $(AUDIT_VENV)/.installed ## the expanded template against check
 licences: install ## write docs/licences.md anew
 	@$(PY) -m tools.licences
 
+docs: install ## write docs/cli.md anew, from the help of the operators' command
+	@$(PY) -m tools.cli_docs
+
 soak: install ## the fault suites at length, and a month of a store: docs/faults.md (hours)
 	FAULTS_LONG=1 $(PY) -m pytest -n $(WORKERS) -s tests/faults --deselect tests/faults/test_soak.py
 	$(PY) -m tests.faults.soak --into docs/faults.md
 
 # -- install -------------------------------------------------------------------------------------
 
-install: $(VENV)/.installed $(DYNOXIDE)
+install: $(VENV)/.installed $(CUSTOMERS) $(DYNOXIDE) ## what all of this needs, into the checkout
 
 $(VENV)/.installed: requirements/bootstrap.txt requirements/dev.txt
 	@test -x $(PY) || (python=$$(tools/find-python) && $$python -m venv $(VENV))
@@ -98,6 +109,11 @@ $(VENV)/.installed: requirements/bootstrap.txt requirements/dev.txt
 	@$(UV) pip install --quiet --python $(PY) --compile-bytecode --require-hashes \
 		-r requirements/dev.txt
 	@touch $@
+
+# A file of its own, and not an installed package: that would make the checkout importable from
+# everywhere, and a package of the functions that lacks a file would go unnoticed.
+$(CUSTOMERS): tools/customers $(VENV)/.installed
+	@{ echo '#!$(abspath $(PY))'; cat $<; } > $@.new && chmod +x $@.new && mv $@.new $@
 
 $(DEPLOY_VENV)/.installed: requirements/deploy.txt $(VENV)/.installed
 	@test -x $(DEPLOY_VENV)/bin/python || \
@@ -152,7 +168,7 @@ test-console: install console ## only the console's tests, in Chromium
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup tests/console
 
 deploy-console: install console ## put the console into the bucket of the deployment STACK
-	@$(PY) -m customers_cli.console
+	@$(CUSTOMERS) console deploy
 
 console/node_modules/.installed: console/package.json console/package-lock.json
 	@tools/check-node

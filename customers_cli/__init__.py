@@ -1,0 +1,4 @@
+"""``customers``: the operators' command.
+
+One module per command or group of commands; :mod:`customers_cli.app` lists them.
+"""

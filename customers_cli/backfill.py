@@ -16,25 +16,25 @@ again, a run repeats one page at most.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from customers_cli.patient_stripe import REQUESTS_PER_SECOND, Pace, PatientStripe
-from customers_cli.target import Deployment, NothingRuns, connect, data_dir
+from customers_cli.command import Rate, Run, Store, command, new_app
+from customers_cli.display import Display
+from customers_cli.exits import Exit, Failure, Refused
+from customers_cli.keep import keep
+from customers_cli.stripe_http import REQUESTS_PER_SECOND, Pace, PacedClient
 from functions.stripe_webhook import events
 from functions.stripe_webhook.context import Context, Services
 from functions.stripe_webhook.event import Event, Unappliable
+from shared.compose import Composition
 from shared.domain import stripe_objects as of
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Fetched, Observation
@@ -44,15 +44,12 @@ from shared.integrations.stripe_gateway import (
     Raw,
     StripeMissing,
     StripeRefusal,
-    StripeUnavailable,
 )
-from shared.storage.chats import Chats
-from shared.storage.customers import Customers
 from shared.storage.keys import Key, transaction_key
-from shared.storage.products import Products
-from shared.storage.records import Outcome, Records
-from shared.storage.registry import Registry
+from shared.storage.records import Outcome
 from shared.tenant import Tenant
+
+app = new_app()
 
 # Objects of one page are stored by several threads: storing is mostly waiting for the database.
 WORKERS = 4
@@ -262,6 +259,7 @@ class Backfill:
         kept: where progress is kept; ``None``: nowhere.
         tell: called with the progress after every page.
         complain: called with an object that can't be stored: list, its id and why.
+        stop: called when the run ends early: what its threads wait for must end.
     """
 
     def __init__(
@@ -273,6 +271,7 @@ class Backfill:
         kept: Path | None = None,
         tell: Callable[[Progress], None] = lambda _: None,
         complain: Callable[[str, str, str], None] = lambda *_: None,
+        stop: Callable[[], None] = lambda: None,
         workers: int = WORKERS,
     ) -> None:
         self._tenant = tenant
@@ -281,6 +280,8 @@ class Backfill:
         self._kept = kept
         self._tell = tell
         self._complain = complain
+        self._stop = stop
+        self._stopped = threading.Event()
         self._workers = workers
         self.progress = self._begin()
 
@@ -305,15 +306,21 @@ class Backfill:
         names = [name for name, _, _ in todo]
         first = names.index(progress.step) if progress.step in names else 0
         with ThreadPoolExecutor(self._workers) as pool:
-            for number, (name, mode, one) in enumerate(todo[first:], first):
-                if name != progress.step:
-                    progress.step, progress.after = name, None
-                for page, asked_at in self._pages(mode, one):
-                    list(pool.map(lambda raw: self._store(mode, one, raw, asked_at), page))  # noqa: B023
-                    progress.seen[one.name] = progress.seen.get(one.name, 0) + len(page)
-                    progress.after = page[-1]["id"]
-                    progress.share = (number + self._reached(page[-1])) / len(todo)
-                    self._note()
+            try:
+                for number, (name, mode, one) in enumerate(todo[first:], first):
+                    if name != progress.step:
+                        progress.step, progress.after = name, None
+                    for page, asked_at in self._pages(mode, one):
+                        list(pool.map(lambda raw: self._store(mode, one, raw, asked_at), page))  # noqa: B023
+                        progress.seen[one.name] = progress.seen.get(one.name, 0) + len(page)
+                        progress.after = page[-1]["id"]
+                        progress.share = (number + self._reached(page[-1])) / len(todo)
+                        self._note()
+            except BaseException:
+                # The pool waits for its threads, and a thread may wait for minutes.
+                self._stopped.set()
+                self._stop()
+                raise
         progress.share = 1.0
         self._tell(progress)
         if self._kept is not None:
@@ -357,7 +364,8 @@ class Backfill:
             except TryAgainLater:
                 if attempt == ATTEMPTS - 1:
                     raise
-                time.sleep(2**attempt)
+                if self._stopped.wait(2**attempt):
+                    raise
             except Unappliable as error:
                 return self._leave_out(one, raw, str(error))
             except (StripeRefusal, StripeMissing) as error:
@@ -389,128 +397,104 @@ class Backfill:
         self._tell(self.progress)
         if self._kept is None:
             return
-        aside = self._kept.with_suffix(".new")
-        aside.write_text(json.dumps(asdict(self.progress)))
-        os.replace(aside, self._kept)
+        keep(self._kept, self.progress)
 
 
 # -- the command -----------------------------------------------------------------------------------
 
 
-class NoAccount(Exception):
+class NoAccount(Refused):
     """The store has no Stripe account to read."""
 
 
-def services_of(
-    deployment: Deployment, stripe: PatientStripe, count: Callable[[str], None]
-) -> Services:
-    """What events are applied with, on a deployment; what is due is left to the sweep."""
-    records = Records(deployment.records)
-    registry = Registry(records.table, deployment.settings.default_store)
+def services_of(parts: Composition, count: Callable[[str], None]) -> Services:
+    """What events are applied with; what is due is left to the sweep."""
     return Services(
-        records=records,
-        customers=Customers(records.table, deployment.index),
-        products=Products(records, Chats(records.table), registry, stripe),
-        registry=registry,
-        stripe=stripe,
+        records=parts.records,
+        customers=parts.customers,
+        products=parts.products,
+        registry=parts.registry,
+        stripe=parts.stripe,
         drive=lambda _: None,
         count=count,
     )
 
 
-def stripe_of(deployment: Deployment, requests_per_second: float) -> PatientStripe:
-    secrets, arn = deployment.secrets, deployment.settings.stripe_api_secret_arn
-    return PatientStripe(
-        lambda: secrets.get(arn),
-        deployment.settings.stripe_api_base,
-        refresh_keys=lambda: secrets.refresh(arn),
-        read_timeout=60.0,
-        pace=Pace(requests_per_second),
-    )
-
-
-def modes_of(deployment: Deployment, tenant: Tenant) -> list[Mode]:
+def modes_of(parts: Composition, tenant: Tenant) -> list[Mode]:
     """The connected modes of a store's account.
 
     Raises:
         NoAccount: the store has none. The platform's own account is the default store's only.
+        Failure: the deployment has no key of Stripe's.
     """
-    settings = deployment.settings
-    connection = Registry(deployment.records, settings.default_store).of_store(tenant)
-    if connection.account is None and tenant.store_id != settings.default_store:
-        raise NoAccount("This store has no Stripe account: make store STORE=... ACCOUNT=acct_...")
-    keys = deployment.secrets.get(settings.stripe_api_secret_arn)
-    return [
+    connection = parts.registry.of_store(tenant)
+    if connection.account is None and tenant.store_id != parts.settings.default_store:
+        raise NoAccount(
+            f"The store {tenant.store_id} has no Stripe account: register one with `customers "
+            f"store add {tenant.store_id} acct_…`"
+        )
+    keys = parts.secrets.get(parts.settings.stripe_api_secret_arn)
+    modes = [
         Mode(livemode, connection.account)
         for name, livemode in (("live", True), ("test", False))
         if keys.get(name)
     ]
+    if not modes:
+        raise Failure("No mode of Stripe is connected: `customers doctor` says what to do")
+    return modes
 
 
-def bar(share: float, width: int = 24) -> str:
-    done = round(share * width)
-    return f"[{'#' * done}{'.' * (width - done)}] {share:4.0%}"
+@command(app, again="it goes on where it stopped when it is run again")
+def backfill(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
+    """Read a store's Stripe account into its records.
 
+    It never overwrites what is newer, so it may run beside live webhooks, and twice. At the end the
+    sweep runs. Stopped and run again, it goes on where it stopped.
+    """
+    tenant = Tenant(store)
+    run.target.require(tenant)
+    pace, counted = Pace(rate), Counter[str]()
+    parts = run.target.composition(stripe_http=lambda: PacedClient(pace))
+    modes = modes_of(parts, tenant)
+    target = run.begin()
+    with Display() as display:
+        show = _showing(display)
 
-class _Display:
-    """The progress bar, on a line of its own."""
+        def complain(name: str, object_id: str, reason: str) -> None:
+            display.note(f"{name} {object_id} is left out: {reason}")
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._before: int | None = None
-
-    def show(self, progress: Progress) -> None:
-        if self._before is None:
-            self._before = progress.objects
-        seconds = max(time.monotonic() - self._began, 0.001)
-        rate = (progress.objects - self._before) / seconds
-        text = f"{bar(progress.share)} {progress.step}: {progress.objects:,} objects, {rate:,.0f}/s"
-        print(f"\r{text:<96}", end="", file=sys.stderr, flush=True)
-
-    def complain(self, name: str, object_id: str, reason: str) -> None:
-        print(f"\r{name} {object_id} is left out: {reason:<60}", file=sys.stderr)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Read a store's Stripe account into its records")
-    parser.add_argument("store")
-    parser.add_argument("--rate", type=float, default=REQUESTS_PER_SECOND, help="requests/s")
-    options = parser.parse_args()
-    display, counted = _Display(), Counter[str]()
-    try:
-        tenant = Tenant(options.store)
-        deployment = connect()
-        stripe = stripe_of(deployment, options.rate)
-        services = services_of(deployment, stripe, lambda name: counted.update([name]))
-        data_dir().mkdir(parents=True, exist_ok=True)
         progress = Backfill(
             tenant,
-            services,
-            modes_of(deployment, tenant),
-            kept=data_dir() / f"backfill-{tenant.store_id}.json",
-            tell=display.show,
-            complain=display.complain,
+            services_of(parts, lambda name: counted.update([name])),
+            modes,
+            kept=target.kept("backfill", tenant),
+            tell=show,
+            complain=complain,
+            stop=pace.end,
         ).run()
-        print(file=sys.stderr)
-        swept = deployment.sweep()
-    except (NothingRuns, NoAccount, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (StripeUnavailable, StripeRefusal) as error:
-        print(f"\n{error.reason}. Start it again: it goes on where it stopped.", file=sys.stderr)
-        return 1
-    except (BotoCoreError, ClientError, TryAgainLater, RuntimeError) as error:
-        print(f"\n{error}. Start it again: it goes on where it stopped.", file=sys.stderr)
-        return 1
+    swept = target.sweep()
     for name, number in progress.seen.items():
         print(f"{number:>9,} {name}")
     for reason, number in progress.left_out.items():
         print(f"{number:>9,} left out: {reason}")
     for name, number in counted.items():
         print(f"{number:>9,} {name}")
-    print(f"{stripe.requests:,} requests to Stripe. The sweep did: {json.dumps(swept)}")
-    return 0
+    print(f"{pace.turns:,} requests to Stripe. The sweep did: {json.dumps(swept)}")
+    return Exit.DONE
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _showing(display: Display) -> Callable[[Progress], None]:
+    began = time.monotonic()
+    before: int | None = None
+
+    def show(progress: Progress) -> None:
+        nonlocal before
+        if before is None:
+            before = progress.objects
+        seconds = max(time.monotonic() - began, 0.001)
+        rate = (progress.objects - before) / seconds
+        display.show(
+            progress.share, str(progress.step), f"{progress.objects:,} objects, {rate:,.0f}/s"
+        )
+
+    return show

@@ -1,16 +1,13 @@
-"""The bot's pause and the kill switch of all removals; prints the state.
-
-``STACK=name`` works on a deployment, otherwise on the stack that runs in ``DATA_DIR``.
-"""
+"""The bot's pause, and the switch that stops all removals."""
 
 from __future__ import annotations
 
-import sys
-import time
-
-from customers_cli.target import NothingRuns, connect
+from customers_cli.command import Run, command, new_app
+from customers_cli.exits import Exit
 from shared.domain.clock import iso
 from shared.storage.bot import Bot
+
+app = new_app("Show, pause and resume the removals from chats, of all stores.")
 
 
 def state_of(bot: Bot) -> str:
@@ -18,28 +15,41 @@ def state_of(bot: Bot) -> str:
     state = bot.state()
     if not state.removals_enabled:
         return "Removals are switched off: nobody is removed from any chat."
-    if state.paused_until > time.time():
+    if state.paused_until > bot.clock():
         return f"Paused until {iso(state.paused_until)}: {state.pause_reason}"
     return "Removals are made."
 
 
-def main() -> int:
-    action = next(iter(sys.argv[1:]), "")
-    if action not in ("", "resume", "off", "on"):
-        print("make bot DO=resume, DO=off or DO=on", file=sys.stderr)
-        return 2
-    try:
-        bot = Bot(connect().records)
-    except NothingRuns as error:
-        print(error, file=sys.stderr)
-        return 1
-    if action == "resume":
-        bot.resume()
-    elif action:
-        bot.switch_removals(enabled=action == "on")
+@command(app)
+def show(run: Run) -> Exit:
+    """Print whether people are removed from chats, and if not, why."""
+    return _tell(run.begin().parts.bot)
+
+
+@command(app)
+def resume(run: Run) -> Exit:
+    """End a pause: the bot goes on at once."""
+    bot = run.begin().parts.bot
+    bot.resume()
+    return _tell(bot)
+
+
+@command(app)
+def off(run: Run) -> Exit:
+    """Stop all removals of all stores; nothing else stops."""
+    bot = run.begin().parts.bot
+    bot.switch_removals(enabled=False)
+    return _tell(bot)
+
+
+@command(app)
+def on(run: Run) -> Exit:
+    """Let removals be made again, after they were switched off."""
+    bot = run.begin().parts.bot
+    bot.switch_removals(enabled=True)
+    return _tell(bot)
+
+
+def _tell(bot: Bot) -> Exit:
     print(state_of(bot))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.DONE

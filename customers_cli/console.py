@@ -7,14 +7,14 @@ page that is open still asks for them.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from customers_cli.command import Run, command, new_app
+from customers_cli.exits import Exit, Failure
+
+app = new_app("Publish the console of a deployed stack.")
 
 DIST = Path(__file__).parent.parent / "console" / "dist"
 
@@ -77,27 +77,25 @@ def advice(outputs: Mapping[str, str]) -> str | None:
     )
 
 
-def main() -> int:
-    stack = os.environ.get("STACK")
-    if not stack:
-        print("make deploy-console STACK=<name of the deployed stack>", file=sys.stderr)
-        return 2
+@command(app, again="run it again to finish it")
+def deploy(run: Run) -> Exit:
+    """Publish the built console (`make console`) in the bucket of a deployed stack.
+
+    It says what is left to do before somebody can log in.
+    """
+    if run.choice.is_local:
+        raise Failure("The local run shows the built console itself: name a deployed --stack")
+    target = run.target
+    bucket, configuration = target.output("ConsoleBucketName"), target.output("ConsoleConfig")
+    url, left = target.output("ConsoleUrl"), advice(target.outputs)
+    if not (DIST / "index.html").is_file():
+        raise Failure(f"{DIST} holds no console: run `make console`")
+    run.begin()
     try:
-        described = boto3.client("cloudformation").describe_stacks(StackName=stack)
-        outputs = {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
-        bucket = outputs["ConsoleBucketName"]
-        keys = publish(boto3.client("s3"), bucket, outputs["ConsoleConfig"])
-    except KeyError as error:
-        print(f"{stack} has no output {error}: deploy this template first", file=sys.stderr)
-        return 1
-    except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{len(keys)} files are in {bucket}; the console is at {outputs['ConsoleUrl']}")
-    if (left := advice(outputs)) is not None:
+        keys = publish(target.client("s3"), bucket, configuration, DIST)
+    except ValueError as error:
+        raise Failure(f"The build holds files {error}") from None
+    print(f"{len(keys)} files are in {bucket}; the console is at {url}")
+    if left is not None:
         print(left)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.DONE

@@ -1,42 +1,32 @@
-"""Checks a deployment and says what to do.
+"""Checks a stack and says what to do.
 
-``STACK=name`` checks a deployment, with the AWS credentials of the environment; otherwise the
-stack that runs in ``DATA_DIR``. It only reads, and asks Stripe and Telegram nothing that changes
-anything. The exit code is 1 where something has to be done.
+It only reads, and asks Stripe and Telegram nothing that changes anything.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from customers_cli.target import Deployment, NothingRuns, connect
+from customers_cli.command import Run, command, new_app
+from customers_cli.exits import Exit
+from customers_cli.target import REVOKER, Target
 from functions.stripe_webhook.events import HANDLERS
-from local.running import Running
+from shared.compose import Composition
 from shared.domain.clock import iso
-from shared.integrations.stripe_gateway import (
-    Mode,
-    Raw,
-    StripeError,
-    StripeGateway,
-)
-from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway, new_session
-from shared.storage.bot import Bot
-from shared.storage.chats import Chats
+from shared.integrations.stripe_gateway import Mode, Raw, StripeError
+from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
 from shared.storage.items import from_item
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX
-from shared.storage.parked import Parked
-from shared.storage.records import Records
 from shared.tenant import Tenant
+
+app = new_app()
 
 ALL_EVENTS = "*"
 # Stripe and we refuse what is off by five minutes; a clock that drifts this far is not kept.
@@ -63,12 +53,15 @@ class Doctor:
     """The checks.
 
     Attributes:
+        parts: gateways and records, for reading.
+        dynamodb: client, for the tables themselves.
         is_local: the local stack: what it has no need of is not asked for.
         webhook_url: where Stripe has to send events.
         variables: the environment of the webhook and of the list, by name.
     """
 
-    deployment: Deployment
+    parts: Composition
+    dynamodb: Any
     webhook_url: str
     variables: Mapping[str, str]
     is_local: bool = False
@@ -98,7 +91,7 @@ class Doctor:
     # -- tables ------------------------------------------------------------------------------------
 
     def tables(self) -> Iterator[Finding]:
-        settings, client = self.deployment.settings, self.deployment.client("dynamodb")
+        settings, client = self.parts.settings, self.dynamodb
         for name, indexes in (
             (settings.records_table, (DUE_INDEX, REF_INDEX)),
             (settings.index_table, ()),
@@ -138,7 +131,7 @@ class Doctor:
 
     def _secret(self, variable: str) -> dict[str, Any] | None:
         try:
-            return self.deployment.secrets.get(self.variables[variable])
+            return self.parts.secrets.get(self.variables[variable])
         except (RuntimeError, KeyError):
             return None
 
@@ -168,10 +161,11 @@ class Doctor:
             yield Finding(
                 "Stripe keys", "none", 'Put {"live": "rk_live_...", "test": "rk_test_..."}.'
             )
-        gateway = StripeGateway(lambda: keys, self.deployment.settings.stripe_api_base)
         for name in modes:
             try:
-                endpoints = list(gateway.list_all("webhook_endpoints", Mode(name == "live")))
+                endpoints = list(
+                    self.parts.stripe.list_all("webhook_endpoints", Mode(name == "live"))
+                )
             except StripeError as error:
                 yield Finding(
                     f"Stripe, {name} mode",
@@ -189,7 +183,7 @@ class Doctor:
             yield Finding(subject, "none leads here", f"Add one at Stripe: {self.webhook_url}")
             return
         if all(one.get("status") == "disabled" for one in ours):
-            yield Finding(subject, "disabled", "Enable it at Stripe, then make replay STORE=...")
+            yield Finding(subject, "disabled", "Enable it at Stripe, then customers replay STORE.")
             return
         listened = {event for one in ours for event in one.get("enabled_events", ())}
         missing = sorted(set(HANDLERS) - listened) if ALL_EVENTS not in listened else []
@@ -201,25 +195,18 @@ class Doctor:
     # -- Telegram ----------------------------------------------------------------------------------
 
     def bot(self) -> Iterator[Finding]:
-        state = Bot(self.deployment.records).state()
+        state = self.parts.bot.state()
         if not state.removals_enabled:
-            yield Finding("removals", "switched off", "make bot DO=on")
+            yield Finding("removals", "switched off", "customers bot on")
         if state.paused_until > self.clock():
             until = iso(state.paused_until)
             yield Finding(
                 "bot", f"paused until {until}: {state.pause_reason}", "docs/runbook/bot-paused.md"
             )
-        token = (self._secret("TELEGRAM_SECRET_ARN") or {}).get("token")
-        if not token:
+        if not (self._secret("TELEGRAM_SECRET_ARN") or {}).get("token"):
             yield Finding("bot", "no token", 'Put {"token": "123456:..."} from BotFather.')
             return
-
-        def known(*, fresh: bool = False) -> str:
-            del fresh
-            return str(token)
-
-        base = self.deployment.settings.telegram_api_base
-        gateway = TelegramGateway(new_session(), base, known)
+        gateway = self.parts.telegram
         try:
             me = gateway.get_me(timeout=TELEGRAM_SECONDS)
             if not me.ok:
@@ -231,7 +218,7 @@ class Doctor:
             yield Finding("bot", "its token is not accepted", "docs/runbook/bot-paused.md")
 
     def _chats(self, gateway: TelegramGateway) -> Iterator[Finding]:
-        chats, bot_id = Chats(self.deployment.records), gateway.bot_id(timeout=TELEGRAM_SECONDS)
+        chats, bot_id = self.parts.chats, gateway.bot_id(timeout=TELEGRAM_SECONDS)
         for tenant in self.stores():
             for chat_id in self._chats_of(tenant):
                 chat = chats.get(chat_id)
@@ -252,19 +239,13 @@ class Doctor:
                     )
 
     def _chats_of(self, tenant: Tenant) -> list[str]:
-        items = self.deployment.records.query_all("pk = :pk", pk=tenant.products_pk())
+        items = self.parts.records_table.query_all("pk = :pk", pk=tenant.products_pk())
         return sorted({chat for item in items for chat in from_item(item).seen})
 
     def stores(self) -> list[Tenant]:
         """The deployment's default store and every store that was registered."""
-        registered = self.deployment.records.query_all(
-            "pk = :pk AND sk BETWEEN :first AND :last",
-            pk="REGISTRY",
-            first="ACCOUNT#",
-            last="ACCOUNT#~",
-        )
-        names = {item["sk"].removeprefix("ACCOUNT#") for item in registered}
-        return [Tenant(n) for n in sorted({self.deployment.settings.default_store, *names})]
+        names = {one.tenant.store_id for one in self.parts.registry.connections()}
+        return [Tenant(n) for n in sorted({self.parts.settings.default_store, *names})]
 
     # -- clock, and what waits ---------------------------------------------------------------------
 
@@ -272,7 +253,7 @@ class Doctor:
         """Ours (this machine's) against Stripe's: signatures and schedules rest on it."""
         try:
             answer = requests.get(
-                self.deployment.settings.stripe_api_base, timeout=5, allow_redirects=False
+                self.parts.settings.stripe_api_base, timeout=5, allow_redirects=False
             )
             theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
         except (requests.RequestException, KeyError, ValueError):
@@ -287,7 +268,7 @@ class Doctor:
         age = 0 if oldest is None else max(0, int(self.clock()) - oldest)
         late = age > LATE_SECONDS
         yield Finding("oldest due item", f"{age} s", "docs/runbook/sweep-lag.md" if late else None)
-        parked = Parked(self.deployment.records)
+        parked = self.parts.parked
         for tenant in (*self.stores(), None):
             number = sum(1 for _ in parked.all(tenant))
             if number:
@@ -298,7 +279,7 @@ class Doctor:
 
     def _oldest_due(self) -> int | None:
         """When the oldest of all that is due became due."""
-        records = Records(self.deployment.records)
+        records = self.parts.records
         found = []
         for shard in DUE_SHARDS:
             items, _ = records.table.query(
@@ -318,39 +299,35 @@ class Doctor:
 _ASK_AWS = "See that the credentials of this shell may read it."
 
 
-def of(deployment: Deployment, environ: Mapping[str, str]) -> Doctor:
-    """The doctor of a deployment: the rest of what it must know is asked for there."""
-    functions = deployment.client("lambda")
-    stack = deployment.settings.revoker_arn.rpartition(":")[2].removesuffix("-period-end-revoker")
+def of(target: Target) -> Doctor:
+    """The doctor of a target: the rest of what it must know is asked for there."""
+    stack = target.output(REVOKER).rpartition(":")[2].removesuffix("-period-end-revoker")
     variables: dict[str, str] = {}
     for name in ("list-customers", "stripe-webhook"):
-        told = functions.get_function_configuration(FunctionName=f"{stack}-{name}")
-        variables |= told["Environment"]["Variables"]
-    if environ.get("STACK"):
-        described = deployment.client("cloudformation").describe_stacks(StackName=environ["STACK"])
-        outputs = {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
-        return Doctor(deployment, outputs["WebhookUrl"], variables)
-    port = Running(Path(environ.get("DATA_DIR") or ".data")).read().port
-    url = f"http://localhost:{port}/v1/webhooks/stripe"
-    return Doctor(deployment, url, variables, is_local=True)
+        variables |= target.variables_of(f"{stack}-{name}")
+    choice = target.choice
+    url = target.output("WebhookUrl")
+    if choice.is_local:
+        url = f"http://localhost:{choice.running().port}/v1/webhooks/stripe"
+    return Doctor(target.parts, target.client("dynamodb"), url, variables, is_local=choice.is_local)
 
 
-def main() -> int:
-    try:
-        doctor = of(connect(), os.environ)
-    except (NothingRuns, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
-        return 2
+@command(app)
+def doctor(run: Run) -> Exit:
+    """Check a stack, and say what to do.
+
+    It checks tables, indexes, secrets, Stripe's keys and webhook endpoint, the bot and its rights
+    in every chat, the clock, and what waits. It only reads. The exit code is 1 where something is
+    to mend.
+    """
+    examined = of(run.target)
+    run.begin()
     wrong = 0
-    for finding in doctor.findings():
+    for finding in examined.findings():
         mark = "ok  " if finding.mend is None else "MEND"
         print(f"{mark} {finding.subject}: {finding.found}")
         if finding.mend is not None:
             wrong += 1
             print(f"     {finding.mend}")
     print("All is well." if not wrong else f"{wrong} to mend.")
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.FOUND if wrong else Exit.DONE

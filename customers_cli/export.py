@@ -1,22 +1,22 @@
 """Everything that is kept of one customer, as JSON (for a request under Art. 15 or 20 GDPR, or
 before :mod:`customers_cli.forget`).
-
-``STACK=name`` works on a deployment, otherwise on the stack that runs in ``DATA_DIR``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
-from customers_cli.target import NothingRuns, connect
+from customers_cli.command import Customer, Run, Store, command, new_app
+from customers_cli.exits import Exit, Refused
+from shared.compose import Composition
 from shared.domain.errors import NotFound
-from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
 from shared.storage.items import Record, from_item
 from shared.storage.parked import Parked
 from shared.tenant import Tenant
+
+app = new_app()
 
 
 def records_of(records: Table, tenant: Tenant, account: str) -> list[Record]:
@@ -46,21 +46,23 @@ def parked_about(
     return [event for event in parked.all(tenant) if any(name in event.body for name in quoted)]
 
 
-def export(records: Table, tenant: Tenant, customer_id: str) -> dict[str, Any]:
+def export(parts: Composition, tenant: Tenant, customer_id: str) -> dict[str, Any]:
     """All that is kept of a customer.
 
     Raises:
         NotFound: no such customer in this store.
     """
-    customer = Customers(records).get(tenant, customer_id)
+    customer = parts.customers.get(tenant, customer_id)
     if customer is None:
         raise NotFound
-    kept = {account: records_of(records, tenant, account) for account in customer.accounts}
+    kept = {
+        account: records_of(parts.records_table, tenant, account) for account in customer.accounts
+    }
     every = [record for part in kept.values() for record in part]
     users = sorted(
         {user for record in every if record.key.kind == "PURCHASE" for user in record.seen}
     )
-    parked = parked_about(Parked(records), tenant, customer.accounts, ids_in(every))
+    parked = parked_about(parts.parked, tenant, customer.accounts, ids_in(every))
     return {
         "store": tenant.store_id,
         "customer": dict(customer.row),
@@ -85,19 +87,18 @@ def _shown(record: Record) -> dict[str, Any]:
     return shown
 
 
-def main() -> int:
-    store, customer_id = [*sys.argv[1:], "", ""][:2]
-    if not store or not customer_id:
-        print("Name both: make export STORE=demo CUSTOMER=cust_...", file=sys.stderr)
-        return 2
+@command(app, "export")
+def export_(run: Run, store: Store, customer: Customer) -> Exit:
+    """Print all that is kept of one customer, as JSON.
+
+    It holds personal data: who asks for it has to be the person, or act for them.
+    """
+    tenant = Tenant(store)
+    run.target.require(tenant)
     try:
-        exported = export(connect().records, Tenant(store), customer_id)
-    except (NothingRuns, ValueError, NotFound) as error:
-        print(error, file=sys.stderr)
-        return 1
+        exported = export(run.target.parts, tenant, customer)
+    except NotFound:
+        raise Refused(f"The store {store} has no customer with this id") from None
+    run.begin()
     print(json.dumps(exported, indent=2, ensure_ascii=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.DONE

@@ -3,32 +3,30 @@
 What money moved stays, without a name: docs/decisions/0007-forgetting.md says what is kept and
 why. Every source that named the person is *frozen*: emptied, terminal, and newer than any event
 there will be, so that the merge rules themselves drop whatever Stripe says of it later.
-
-``STACK=name`` works on a deployment, otherwise on the stack that runs in ``DATA_DIR``. It may be
-stopped at any point and started again.
+It may be stopped at any point and started again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from customers_cli.command import Customer, Run, Store, command, new_app
+from customers_cli.exits import Exit, Refused
 from customers_cli.export import ids_in, parked_about, records_of
-from customers_cli.target import NothingRuns, connect
+from shared.compose import Composition
 from shared.domain.errors import NotFound
 from shared.domain.merge import FOR_EVER, Source
 from shared.domain.purchase import Own, Purchase
-from shared.storage.customers import Customers
 from shared.storage.dynamo import ConditionFailed, Table
 from shared.storage.items import Record, to_item
 from shared.storage.keys import profile_key
-from shared.storage.parked import Parked
 from shared.storage.records import LEASE_SECONDS
 from shared.tenant import Tenant
+
+app = new_app()
 
 # The sources by which a later event would name the person, by kind of account.
 _PROFILE_SOURCES = {"cus_": ("customer",), "guest:": ("guest", "billing"), "store:": ("store",)}
@@ -40,7 +38,7 @@ _FREE_TEXT = ("description", "failure", "reason")
 _METHOD = ("brand", "last4", "exp_month", "exp_year")
 
 
-class StillNeeded(Exception):
+class StillNeeded(Refused):
     """Something is under way that can't be finished without knowing who it is for."""
 
 
@@ -54,16 +52,19 @@ class Forgotten:
 
 
 def forget(
-    records: Table, index: Table, tenant: Tenant, customer_id: str, *, now: int | None = None
+    parts: Composition, tenant: Tenant, customer_id: str, begin: Callable[[], object] = lambda: None
 ) -> Forgotten:
     """Erase who a customer is; repeatable.
+
+    Args:
+        begin: called before the first write.
 
     Raises:
         NotFound: no such customer in this store.
         StillNeeded: a purchase gives access, or something of one is still to be done.
     """
-    at = int(time.time()) if now is None else now
-    customers = Customers(records, index)
+    at = int(parts.leaves.clock())
+    records, customers, parked = parts.records_table, parts.customers, parts.parked
     customer = customers.get(tenant, customer_id)
     if customer is None:
         raise NotFound
@@ -71,8 +72,8 @@ def forget(
     every = [record for part in kept.values() for record in part]
     for record in every:
         _check(record, at)
-    parked = Parked(records)
     about = parked_about(parked, tenant, customer.accounts, ids_in(every))
+    begin()
     links = 0
     for record in every:
         links += _unlink(records, tenant, record, at)
@@ -209,23 +210,21 @@ def _write(records: Table, before: Record | None, after: Record) -> None:
         raise StillNeeded("A record changed meanwhile: run it again.") from None
 
 
-def main() -> int:
-    store, customer_id = [*sys.argv[1:], "", ""][:2]
-    if not store or not customer_id:
-        print("Name both: make forget STORE=demo CUSTOMER=cust_...", file=sys.stderr)
-        return 2
+@command(app, "forget", again="run it again to finish it")
+def forget_(run: Run, store: Store, customer: Customer) -> Exit:
+    """Erase who a customer is; what money moved stays, without a name.
+
+    It is refused while a purchase gives access or something is outstanding: cancel first. Delete
+    the customer at Stripe afterwards.
+    """
+    tenant = Tenant(store)
+    run.target.require(tenant)
     try:
-        deployment = connect()
-        done = forget(deployment.records, deployment.index, Tenant(store), customer_id)
-    except (NothingRuns, ValueError, NotFound, StillNeeded) as error:
-        print(error, file=sys.stderr)
-        return 1
+        done = forget(run.target.parts, tenant, customer, run.begin)
+    except NotFound:
+        raise Refused(f"The store {store} has no customer with this id") from None
     print(
-        f"{customer_id} is forgotten: {done.records} records emptied, {done.links} Telegram links "
+        f"{customer} is forgotten: {done.records} records emptied, {done.links} Telegram links "
         f"and {done.parked} parked events deleted. Delete the customer at Stripe too."
     )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.DONE

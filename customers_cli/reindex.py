@@ -3,30 +3,25 @@
 It first goes through the store's accounts, compares what the list should hold of each with what it
 holds, and writes it; then through the list, for rows that belong to nobody. How far it got is kept
 in a file, so that it may be stopped and started again. The list stays in use meanwhile.
-
-Without a running stack it works on the tables that ``RECORDS_TABLE`` and ``INDEX_TABLE`` name, with
-the AWS credentials of the environment.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.deploy import Aws
-from local.running import Running
-from shared.settings import Settings
-from shared.storage import aws
-from shared.storage.customers import Customers
-from shared.storage.dynamo import Table
+from customers_cli.command import Run, Store, command, new_app
+from customers_cli.display import Display
+from customers_cli.exits import Exit
+from customers_cli.keep import keep
+from shared.compose import Composition
 from shared.tenant import Tenant, account_of
+
+app = new_app()
 
 PAGE = 500
 # The profile or a purchase of an account: what the list is made of.
@@ -60,13 +55,17 @@ class Progress:
     def diverged(self) -> int:
         return self.wrong + self.orphans
 
+    @property
+    def share(self) -> float:
+        return min(self.scanned / self.items, 1.0) if self.items else 0.0
+
 
 class Reindexing:
     """One run over a store.
 
     Args:
+        parts: records and customers.
         client: of DynamoDB. It scans, which no request of the API ever may.
-        records, index: names of the tables.
         kept: where progress is kept; ``None``: nowhere.
         tell: called with the progress after every page.
     """
@@ -74,18 +73,17 @@ class Reindexing:
     def __init__(
         self,
         tenant: Tenant,
+        parts: Composition,
         client: Any,
         *,
-        records: str,
-        index: str,
         kept: Path | None = None,
         tell: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._tenant = tenant
-        self._records = records
-        self._index = index
+        self._records = parts.settings.records_table
+        self._index = parts.settings.index_table
         self._client = client
-        self._customers = Customers(Table(client, records), Table(client, index))
+        self._customers = parts.customers
         self._kept = kept
         self._tell = tell
         self.progress = self._begin()
@@ -149,52 +147,30 @@ class Reindexing:
                 request.pop("ExclusiveStartKey", None)
                 return
             if self._kept is not None:
-                self._kept.write_text(json.dumps(asdict(self.progress)))
+                keep(self._kept, self.progress)
 
 
-def _show(progress: Progress) -> None:
-    done = min(progress.scanned / progress.items, 1.0) if progress.items else 0.0
-    bar = "#" * int(30 * done)
-    text = (
-        f"\r[{bar:30}] {progress.accounts} accounts, {progress.rows} rows:"
-        f" {progress.wrong} customers wrong, {progress.orphans} rows without a customer"
-    )
-    print(text, end="", file=sys.stderr, flush=True)
+@command(app, again="it goes on where it stopped when it is run again")
+def reindex(run: Run, store: Store) -> Exit:
+    """Make a store's customer list anew from its records, and tell where the two differed.
 
-
-def _tables(data_dir: Path) -> tuple[Any, str, str]:
-    """A client, and the names of the running stack's tables, else of those in the environment.
-
-    Raises:
-        RuntimeError: neither is there.
+    The list stays in use meanwhile. Stopped and run again, it goes on where it stopped. The exit
+    code is 1 where the list and the records differed; it is repaired then.
     """
-    running = Running(data_dir).read()
-    if running.aws_url is not None and running.dynamodb_url is not None:
-        client = Aws(url=running.aws_url, dynamodb_url=running.dynamodb_url).client("dynamodb")
-        outputs = running.outputs
-        return client, outputs["RecordsTableName"], outputs["CustomerIndexTableName"]
-    given = Settings()
-    return aws.client("dynamodb"), given.records_table, given.index_table
+    tenant = Tenant(store)
+    run.target.require(tenant)
+    target = run.begin()
+    with Display() as display:
 
+        def show(progress: Progress) -> None:
+            so_far = (
+                f"{progress.accounts:,} accounts, {progress.rows:,} rows, "
+                f"{progress.wrong:,} customers wrong, {progress.orphans:,} rows without a customer"
+            )
+            display.show(progress.share, progress.phase, so_far)
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a store's customer list anew")
-    parser.add_argument("store")
-    options = parser.parse_args()
-    data_dir = Path(os.environ.get("DATA_DIR") or ".data")
-    try:
-        tenant = Tenant(options.store)
-        client, records, index = _tables(data_dir)
-    except (ValueError, RuntimeError) as error:
-        print(f"{error}\nStart the stack with `make run`, or name the tables.", file=sys.stderr)
-        return 2
-    data_dir.mkdir(parents=True, exist_ok=True)
-    kept = data_dir / f"reindex-{options.store}.json"
-    progress = Reindexing(tenant, client, records=records, index=index, kept=kept, tell=_show).run()
-    print(file=sys.stderr)
+        client = target.client("dynamodb")
+        kept = target.kept("reindex", tenant)
+        progress = Reindexing(tenant, target.parts, client, kept=kept, tell=show).run()
     print(f"{progress.diverged} differences between the list and the records, now repaired.")
-    return 1 if progress.diverged else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.FOUND if progress.diverged else Exit.DONE

@@ -9,32 +9,24 @@ that ended another one. Removals are left to the sweep, which is run at the end.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from customers_cli.backfill import NoAccount, bar, modes_of, services_of, stripe_of
-from customers_cli.patient_stripe import REQUESTS_PER_SECOND
-from customers_cli.target import NothingRuns, connect
+from customers_cli.backfill import modes_of, services_of
+from customers_cli.command import Rate, Run, Store, command, new_app
+from customers_cli.display import Display
+from customers_cli.exits import Exit
+from customers_cli.stripe_http import REQUESTS_PER_SECOND, Pace, PacedClient
 from functions.store_events.apply import StoreEvents
 from functions.stripe_webhook.receive import Receiver, parse
-from shared.domain.errors import CustomersError, TryAgainLater
-from shared.integrations.stripe_gateway import (
-    Mode,
-    Raw,
-    StripeGateway,
-    StripeRefusal,
-    StripeUnavailable,
-)
+from shared.integrations.stripe_gateway import Mode, Raw, StripeGateway
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
+
+app = new_app()
 
 # Stripe keeps events for 30 days. They are listed newest first; a window of six hours is held in
 # memory and turned around.
@@ -121,64 +113,53 @@ def _of(mode: Mode, raw: Raw) -> Raw:
     return raw if mode.stripe_account is None else {**raw, "account": mode.stripe_account}
 
 
-def _show(share: float) -> None:
-    print(f"\r{bar(share)} of the last 30 days", end="", file=sys.stderr, flush=True)
-
-
-def _lines(name: str, done: Iterable[tuple[str, int]]) -> str:
+def _line(name: str, done: Iterable[tuple[str, int]]) -> str:
     return f"{name}: " + (", ".join(f"{number:,} {what}" for what, number in done) or "none")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Apply parked and undelivered events again")
-    parser.add_argument("store")
-    parser.add_argument("--rate", type=float, default=REQUESTS_PER_SECOND, help="requests/s")
-    options = parser.parse_args()
-    counted = Counter[str]()
+@command(app, again="run it again, it applies what is left")
+def replay(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
+    """Apply a store's parked events again, and those that Stripe could not deliver.
+
+    Stripe knows the events of the last 30 days. At the end the sweep runs. The exit code is 1
+    where events stay parked; their reasons are printed.
+    """
+    tenant = Tenant(store)
+    run.target.require(tenant)
+    pace, counted = Pace(rate), Counter[str]()
+    parts = run.target.composition(stripe_http=lambda: PacedClient(pace))
+    modes = tuple(modes_of(parts, tenant))
+    target = run.begin()
 
     def count(name: str) -> None:
         counted[name] += 1
 
-    try:
-        tenant = Tenant(options.store)
-        deployment = connect()
-        stripe = stripe_of(deployment, options.rate)
-        services = services_of(deployment, stripe, count)
-        parked = Parked(services.records.table)
-        done = Replay(
-            tenant,
-            Receiver(lambda _: [], services, parked),
-            StoreEvents(
-                records=services.records,
-                customers=services.customers,
-                products=services.products,
-                parked=parked,
-                drive=services.drive,
-                count=count,
-            ),
-            parked,
-            stripe,
-            tuple(modes_of(deployment, tenant)),
-            _show,
-        ).run(time.time())
-        swept: Any = deployment.sweep()
-    except (NothingRuns, NoAccount, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (StripeUnavailable, StripeRefusal) as error:
-        print(f"\n{error.reason}. Start it again.", file=sys.stderr)
-        return 1
-    except (BotoCoreError, ClientError, TryAgainLater, CustomersError, RuntimeError) as error:
-        print(f"\n{error}. Start it again.", file=sys.stderr)
-        return 1
-    print(file=sys.stderr)
-    print(_lines("parked events", done.parked.items()))
-    print(_lines("undelivered events", done.undelivered.items()))
+    services = services_of(parts, count)
+    store_events = StoreEvents(
+        records=services.records,
+        customers=services.customers,
+        products=services.products,
+        parked=parts.parked,
+        drive=services.drive,
+        count=count,
+    )
+    receiver = Receiver(lambda _: [], services, parts.parked)
+    with Display() as display:
+
+        def show(share: float) -> None:
+            display.show(share, "the last 30 days", f"{pace.turns:,} requests to Stripe")
+
+        done = Replay(tenant, receiver, store_events, parts.parked, parts.stripe, modes, show).run(
+            time.time()
+        )
+    swept = target.sweep()
+    print(_line("parked events", done.parked.items()))
+    print(_line("undelivered events", done.undelivered.items()))
     for name, number in counted.items():
         print(f"{number:>9,} {name}")
+    if done.parked["parked"]:
+        reasons = Counter(event.reason for event in parts.parked.all(tenant))
+        for reason, number in reasons.items():
+            print(f"{number:>9,} still parked: {reason}")
     print(f"The sweep did: {json.dumps(swept)}")
-    return 1 if done.parked["parked"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Exit.FOUND if done.parked["parked"] else Exit.DONE

@@ -1,43 +1,91 @@
-"""Registers a store for a connected Stripe account."""
+"""Which Stripe account belongs to which store."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+from typing import Annotated
 
-from local.deploy import Aws
-from local.running import Running
-from local.stack import DEFAULT_STORE
-from shared.storage.dynamo import Table
-from shared.storage.registry import AccountTaken, Registry
+import typer
+
+from customers_cli.command import Run, Store, command, new_app
+from customers_cli.exits import Exit, Refused
+from shared.domain.clock import iso
+from shared.storage.registry import AccountTaken, Connection
 from shared.tenant import Tenant
 
+app = new_app("Register stores for connected Stripe accounts.")
 
-def main() -> int:
-    store, account = [*sys.argv[1:], "", ""][:2]
-    if not account.startswith("acct_"):
-        print("Name both: make store STORE=other ACCOUNT=acct_...", file=sys.stderr)
-        return 2
+
+def _account(text: str) -> str:
+    if not text.startswith("acct_") or not text.isascii() or not text[5:].isalnum():
+        raise typer.BadParameter("a connected account is named like acct_1234")
+    return text
+
+
+Account = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", callback=_account, help="Connected account: acct_…")
+]
+
+
+@command(app)
+def add(run: Run, store: Store, account: Account) -> Exit:
+    """Register a store for a connected Stripe account.
+
+    Events of the account are the store's from then on, and the store's purchases are ended in this
+    account. It may be repeated. A store that is registered again is asked through the newest
+    account.
+    """
+    registry, tenant = run.target.parts.registry, Tenant(store)
+    taken = f"{account} belongs to another store already: `customers store list` shows to which"
+    known = registry.of_account(account)
+    if known is not None and known.tenant != tenant:
+        raise Refused(taken)
+    run.begin()
     try:
-        tenant = Tenant(store)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    running = Running(Path(os.environ.get("DATA_DIR") or ".data")).read()
-    if running.aws_url is None or running.dynamodb_url is None:
-        print("Nothing is running: start it with `make run`.", file=sys.stderr)
-        return 1
-    aws = Aws(url=running.aws_url, dynamodb_url=running.dynamodb_url)
-    records = Table(aws.client("dynamodb"), running.outputs["RecordsTableName"])
-    try:
-        Registry(records, DEFAULT_STORE).register(tenant, account)
+        registry.register(tenant, account)
     except AccountTaken:
-        print(f"{account} belongs to another store already.", file=sys.stderr)
-        return 1
+        raise Refused(taken) from None
     print(f"{account} belongs to the store {store}.")
-    return 0
+    return Exit.DONE
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@command(app, "list")
+def list_(run: Run) -> Exit:
+    """Print every store and the Stripe account it is asked through."""
+    parts = run.target.parts
+    run.begin()
+    registered = {one.tenant.store_id: one for one in parts.registry.connections()}
+    default = parts.settings.default_store
+    names = sorted({default, *registered})
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {_connection(registered.get(name), is_default=name == default)}")
+    return Exit.DONE
+
+
+def _connection(connection: Connection | None, *, is_default: bool) -> str:
+    text = "the platform's own account"
+    if connection is not None and connection.account is not None:
+        text = connection.account
+        if connection.disconnected_at is not None:
+            text += f", disconnected since {iso(connection.disconnected_at)}"
+    return f"{text}, default store" if is_default else text
+
+
+@command(app, again="run it again to finish it")
+def remove(run: Run, store: Store) -> Exit:
+    """Take away what the registration of a store wrote; the data of the store stays.
+
+    Its customers and purchases stay as they are. Events of its accounts are parked from then on,
+    because no store has registered their account. Cancel what is to be cancelled first: afterwards
+    the store's subscriptions can't be reached in Stripe any more.
+    """
+    registry, tenant = run.target.parts.registry, Tenant(store)
+    if registry.of_store(tenant).account is None:
+        raise Refused(f"The store {store} is not registered in the {run.name}")
+    run.begin()
+    accounts = registry.remove(tenant)
+    print(
+        f"The store {store} is no longer registered for {', '.join(accounts)}. Its data stays. "
+        "Functions that know the registration use it for a minute longer."
+    )
+    return Exit.DONE

@@ -29,10 +29,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
-REGION = "us-east-1"
-# ministack takes the access key for the account's number.
-ACCOUNT = "000000000000"
-SECRET_KEY = "local"
+from local.running import ACCOUNT, REGION, SECRET_KEY
+
 STACK = "customers"
 
 _BUCKET = "artefacts"

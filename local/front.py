@@ -17,8 +17,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from local.issuer import PATH as ISSUER_PATH
-from local.issuer import STORE_CLAIM, Issuer, Login
+from local.issuer import STORE_CLAIM, Issuer, Login, issuer_url
 from local.running import Running
 
 _CONSOLE = Path(__file__).parent.parent / "console" / "dist"
@@ -161,11 +160,6 @@ async def serve(data_dir: Path, port: int) -> None:
         with contextlib.suppress(OSError) if host == "::1" else contextlib.nullcontext():
             await web.TCPSite(runner, host, port).start()
     await asyncio.Event().wait()
-
-
-def issuer_url(port: int) -> str:
-    """The issuer's address for a front on this port."""
-    return f"http://localhost:{port}{ISSUER_PATH}"
 
 
 def main() -> None:

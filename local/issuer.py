@@ -33,6 +33,11 @@ TOKEN_SECONDS = 12 * 3600
 _CODE_SECONDS = 60
 
 
+def issuer_url(port: int) -> str:
+    """The issuer's address for a front on this port."""
+    return f"http://localhost:{port}{PATH}"
+
+
 class Issuer:
     """Signs tokens with a key that is kept.
 

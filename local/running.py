@@ -1,4 +1,8 @@
-"""What a running stack tells the other processes of its data folder: addresses and readiness."""
+"""What a running stack tells the other processes of its data folder: addresses and readiness.
+
+The operators' command reaches the local run by this file and by the constants below, and by nothing
+else of this package but its issuer of tokens.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,11 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+# The local AWS takes the access key for the account's number, and any secret key.
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+SECRET_KEY = "local"
 
 
 @dataclass(frozen=True)

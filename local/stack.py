@@ -31,10 +31,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from local.deploy import ACCOUNT, REGION, SECRET_KEY, Aws, deploy
-from local.front import issuer_url
+from local.deploy import Aws, deploy
 from local.function_logs import FunctionLogs
-from local.issuer import AUDIENCE, STORE_CLAIM, Issuer
+from local.issuer import AUDIENCE, STORE_CLAIM, Issuer, issuer_url
 from local.processes import (
     LOOPBACK,
     Child,
@@ -45,7 +44,7 @@ from local.processes import (
     is_free,
     listens,
 )
-from local.running import Running, State
+from local.running import ACCOUNT, REGION, SECRET_KEY, Running, State
 
 ROOT = Path(__file__).parent.parent
 DYNOXIDE = ROOT / ".tools" / "dynoxide"

@@ -9,10 +9,10 @@ deployment's default store gets events without an account.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
 _PK = "REGISTRY"
@@ -93,6 +93,33 @@ class Registry:
             raise AccountTaken from None
         self.table.put({"pk": _PK, "sk": f"ACCOUNT#{tenant.store_id}", "account": account})
         self._known.pop(account, None)
+
+    def connections(self) -> list[Connection]:
+        """The newest connection of every registered store, by the store's name."""
+        items = self._items("ACCOUNT#")
+        return [self.of_store(Tenant(item["sk"].removeprefix("ACCOUNT#"))) for item in items]
+
+    def remove(self, tenant: Tenant) -> list[str]:
+        """Take away all that :meth:`register` wrote for a store; repeatable.
+
+        Returns:
+            The accounts that are no store's now.
+        """
+        taken = []
+        for item in self._items("STORE#"):
+            account = item["sk"].removeprefix("STORE#")
+            if item["store"] != tenant.store_id:
+                continue
+            self.table.delete(_PK, item["sk"])
+            self._known.pop(account, None)
+            taken.append(account)
+        # Last: as long as it is there, the store is listed, and the removal can be repeated.
+        self.table.delete(_PK, f"ACCOUNT#{tenant.store_id}")
+        return taken
+
+    def _items(self, kind: str) -> Iterator[Item]:
+        condition = "pk = :pk AND sk BETWEEN :first AND :last"
+        return self.table.query_all(condition, pk=_PK, first=kind, last=f"{kind}~")
 
     def disconnected(self, account: str, at: int) -> None:
         """The store took our access away at ``at``. An older event than the last one is dropped."""
