@@ -6,12 +6,11 @@ import json
 import time
 from typing import Any
 
-from customers_cli.backfill import bar
 from customers_cli.replay import Replay, Replayed
 from functions.store_events.apply import StoreEvents
 from shared.integrations.stripe_gateway import Mode
 from standins.stripe import StripeAccount, StripeStandin
-from tests.backfill.conftest import BOTH, webhooks
+from tests.customers_cli.stripe_past import BOTH, webhooks
 from tests.functions.webhook_world import STORE, World
 
 CHATS = [-1001111111111]
@@ -160,8 +159,3 @@ def test_undelivered_events_of_a_connected_account_reach_its_store() -> None:
     shop.create_customer(name="Renée")
     assert replay(world, (Mode(True, "acct_1"),)).undelivered == {"applied": 1}
     assert [p["customer"]["name"] for p in _profiles(world)] == ["Renée"]
-
-
-def test_the_bar_is_full_when_all_is_done() -> None:
-    assert bar(0) == f"[{'.' * 24}]   0%"
-    assert bar(1) == f"[{'#' * 24}] 100%"

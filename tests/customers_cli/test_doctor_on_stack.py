@@ -1,4 +1,4 @@
-"""``make doctor`` against a running stack: sound, and broken in each way it knows."""
+"""``customers doctor`` against a running stack: sound, and broken in each way it knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from customers_cli.doctor import of
-from customers_cli.target import connect
+from customers_cli.target import Given, choose, connect
 from functions.stripe_webhook.events import HANDLERS
 from local.stack import ROOT, Stack
 from shared.storage.bot import Bot
@@ -44,8 +44,8 @@ def telegram(stack: Stack, what: str, **body: Any) -> None:
 
 
 def to_mend(stack: Stack) -> set[str]:
-    environment = {"DATA_DIR": str(stack.data_dir)}
-    found = of(connect(environment), environment).findings()
+    choice = choose(Given(data_dir=stack.data_dir), environ={})
+    found = of(connect(choice)).findings()
     return {
         finding.subject
         for finding in found
@@ -55,9 +55,9 @@ def to_mend(stack: Stack) -> set[str]:
 
 
 def run(stack: Stack) -> tuple[int, str]:
-    """``make doctor``: its exit code and what it prints."""
+    """``customers doctor``: its exit code and what it prints."""
     ran = subprocess.run(
-        [sys.executable, "-m", "customers_cli.doctor"],
+        [sys.executable, "-m", "customers_cli", "doctor"],
         cwd=ROOT,
         env={**os.environ, "DATA_DIR": str(stack.data_dir)},
         capture_output=True,
@@ -65,7 +65,7 @@ def run(stack: Stack) -> tuple[int, str]:
         check=False,
         timeout=60,
     )
-    assert ran.stderr == ""
+    assert ran.stderr == f"local run in {stack.data_dir}\n"
     return ran.returncode, ran.stdout
 
 

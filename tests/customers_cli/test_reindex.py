@@ -9,6 +9,8 @@ import pytest
 
 from customers_cli import reindex
 from customers_cli.reindex import Progress, Reindexing
+from shared.compose import COMMAND, Composition, Leaves
+from shared.settings import Settings
 from shared.storage.customers import Customers
 from shared.storage.records import Records
 from shared.tenant import Tenant
@@ -32,8 +34,9 @@ def shop(tables: Tables) -> None:
 
 
 def reindexing(tables: Tables, **options: Any) -> Reindexing:
-    names: Any = {"records": tables.records.name, "index": tables.index.name}
-    return Reindexing(DEMO, tables.client, **names, **options)
+    settings = Settings({"RECORDS_TABLE": tables.records.name, "INDEX_TABLE": tables.index.name})
+    parts = Composition(COMMAND, settings, Leaves(aws=lambda _: tables.client))
+    return Reindexing(DEMO, parts, tables.client, **options)
 
 
 @pytest.mark.usefixtures("shop")
@@ -65,9 +68,9 @@ def test_a_lost_a_wrong_and_a_stray_row_are_told_and_repaired(tables: Tables) ->
 @pytest.mark.usefixtures("shop")
 def test_a_list_that_was_lost_is_made_again(tables: Tables) -> None:
     before = tables.dump(tables.index)
-    tables.index.batch_write(
-        deletes=[(r["pk"]["S"], r["sk"]["S"]) for r in before if r["pk"]["S"].startswith("demo#")]
-    )
+    for row in before:
+        if row["pk"]["S"].startswith("demo#"):
+            tables.index.delete(row["pk"]["S"], row["sk"]["S"])
     assert reindexing(tables).run().wrong == 5
     assert tables.dump(tables.index) == before
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from customers_cli.doctor import CLOCK_SECONDS, Doctor, Finding
-from customers_cli.target import Deployment
 from functions.stripe_webhook.events import HANDLERS
+from shared.compose import COMMAND, Composition, Leaves
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import Settings
 from shared.storage.bot import Bot
@@ -26,8 +26,9 @@ URL = "https://api.example/v1/webhooks/stripe"
 @pytest.fixture
 def doctor(shop: Shop) -> Doctor:
     clients = {"dynamodb": shop.tables.client, "secretsmanager": shop.secrets}
-    deployment = Deployment(clients.__getitem__, Settings(dict(os.environ)))
-    return Doctor(deployment, URL, {name: name for name in SECRET_ARNS}, is_local=True)
+    parts = Composition(COMMAND, Settings(dict(os.environ)), Leaves(aws=clients.__getitem__))
+    variables = {name: name for name in SECRET_ARNS}
+    return Doctor(parts, shop.tables.client, URL, variables, is_local=True)
 
 
 @pytest.fixture

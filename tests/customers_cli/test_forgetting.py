@@ -15,14 +15,17 @@ from customers_cli.forget import StillNeeded, forget
 from functions.store_events import handler as store_events
 from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.handler import receiver
-from functions.stripe_webhook.receive import parse
+from functions.stripe_webhook.receive import Receiver, parse
+from shared import compose
+from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.clock import iso
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import NotFound
+from shared.settings import Settings
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
+from tests.customers_cli.test_restore import restore
 from tests.functions.shop import CHAT, USER, Shop, SlowContext
-from tests.operations.test_restore import restore
 
 STORE = Tenant("demo")
 NAME = "Ottilie Vergissmich"
@@ -60,17 +63,26 @@ def customer_id(shop: Shop) -> str:
     return str(shop.customer()["customer"]["customer_id"])
 
 
+def parts(shop: Shop) -> Composition:
+    settings = {"RECORDS_TABLE": shop.tables.records.name, "INDEX_TABLE": shop.tables.index.name}
+    return Composition(COMMAND, Settings(settings), Leaves(aws=lambda _: shop.tables.client))
+
+
+def webhook() -> Receiver:
+    return receiver(compose.function("stripe_webhook"))
+
+
 def forget_it(shop: Shop) -> None:
-    forget(shop.tables.records, shop.tables.index, STORE, customer_id(shop))
+    forget(parts(shop), STORE, customer_id(shop))
 
 
 def test_an_export_holds_all_that_is_kept(shop: Shop, customer: str) -> None:
-    exported = export(shop.tables.records, STORE, customer_id(shop))
+    exported = export(parts(shop), STORE, customer_id(shop))
     text = json.dumps(exported, ensure_ascii=False)
     for part in (NAME, EMAIL, GROUPTIZER_ID, str(USER), "asked to leave", customer, "4242"):
         assert part in text
     with pytest.raises(NotFound):
-        export(shop.tables.records, Tenant("other"), customer_id(shop))
+        export(parts(shop), Tenant("other"), customer_id(shop))
 
 
 def test_forgetting_leaves_the_money_and_nobodys_name(shop: Shop, customer: str) -> None:
@@ -126,7 +138,10 @@ def test_every_event_of_the_past_may_come_again_after_forgetting(shop: Shop, cus
     forgotten = shop.customer()
     for event in shop.stripe.events():
         body = json.dumps(event).encode()
-        assert receiver().take(parse(body), body) in ("applied", "ignored")
+        assert webhook().take(parse(body), body) in (
+            "applied",
+            "ignored",
+        )
     assert not [part for part in WHO if part in everything(shop)]
     assert shop.customer()["customer"] == forgotten["customer"]
 
@@ -204,7 +219,7 @@ def test_forgetting_that_was_stopped_anywhere_is_finished_by_running_it_again(
     id_ = customer_id(shop)
 
     def run() -> None:
-        forget(shop.tables.records, shop.tables.index, STORE, id_)
+        forget(parts(shop), STORE, id_)
 
     def put_back() -> None:
         for table, items in zip((shop.tables.records, shop.tables.index), whole, strict=True):
@@ -219,7 +234,7 @@ def test_forgetting_that_was_stopped_anywhere_is_finished_by_running_it_again(
         # Still known by its id, or by the one it has without a name.
         for known in {id_, customer_id_of("demo", f"account:{customer}")}:
             with contextlib.suppress(NotFound):
-                forget(shop.tables.records, shop.tables.index, STORE, known)
+                forget(parts(shop), STORE, known)
         left = everything(shop)
         assert not [part for part in WHO if part in left], stop_after
         assert shop.sweep()["failed"] == 0
@@ -263,7 +278,10 @@ def test_an_event_that_comes_first_after_forgetting_brings_no_name(shop: Shop) -
 def take(shop: Shop, events: list[dict[str, Any]]) -> None:
     for event in events:
         body = json.dumps(event).encode()
-        assert receiver().take(parse(body), body) in ("applied", "ignored"), event["type"]
+        assert webhook().take(parse(body), body) in (
+            "applied",
+            "ignored",
+        ), event["type"]
 
 
 def test_the_platforms_late_events_bring_nobody_back(shop: Shop, customer: str) -> None:
@@ -300,7 +318,7 @@ def test_the_platforms_late_events_bring_nobody_back(shop: Shop, customer: str) 
         if row["grouptizer_id"] == "gz-code"
     ]
     for other in others:
-        forget(shop.tables.records, shop.tables.index, STORE, other)
+        forget(parts(shop), STORE, other)
     bus(3, "CustomerProfileChanged", **profile)
     bus(4, "AccessCodeRedeemed", **code)
     bus(5, "TelegramLinked", purchase_id=id_, telegram_user_id=str(USER))
@@ -312,6 +330,6 @@ def test_the_platforms_late_events_bring_nobody_back(shop: Shop, customer: str) 
 
 def forget_it_of(shop: Shop, account: str) -> None:
     for row in shop.get("/v1/customers")[1]["items"]:
-        exported = json.dumps(export(shop.tables.records, STORE, row["customer_id"]))
+        exported = json.dumps(export(parts(shop), STORE, row["customer_id"]))
         if account in exported:
-            forget(shop.tables.records, shop.tables.index, STORE, row["customer_id"])
+            forget(parts(shop), STORE, row["customer_id"])

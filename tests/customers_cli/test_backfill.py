@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from customers_cli.backfill import ENDED, LIVE, MONEY, Backfill, NoAccount, modes_of, steps
-from customers_cli.target import Deployment
 from functions.stripe_webhook.events import HANDLERS
 from local import seed
+from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.errors import TryAgainLater
 from shared.integrations.stripe_gateway import Mode
 from shared.settings import Settings
 from shared.tenant import Tenant
 from standins.stripe import StandinServer, StripeAccount, StripeStandin
 from standins.stripe.history import history
-from tests.backfill.conftest import (
+from tests.customers_cli.stripe_past import (
     BOTH,
     Watched,
     backfill,
@@ -366,10 +366,10 @@ class Secrets:
         return {"SecretString": json.dumps({"live": "sk_live_local"})}
 
 
-def deployment(world: World) -> Deployment:
+def parts(world: World) -> Composition:
     clients = {"dynamodb": world.client, "secretsmanager": Secrets()}
     settings = {"RECORDS_TABLE": "records", "INDEX_TABLE": "index", "STRIPE_API_SECRET_ARN": "arn"}
-    return Deployment(clients.__getitem__, Settings(settings))
+    return Composition(COMMAND, Settings(settings), Leaves(aws=clients.__getitem__))
 
 
 def test_a_store_is_filled_from_its_own_account() -> None:
@@ -379,9 +379,9 @@ def test_a_store_is_filled_from_its_own_account() -> None:
     connected.create_customer(name="Of the store")
     filled, other = World(standin), Tenant("other")
     with pytest.raises(NoAccount):
-        modes_of(deployment(filled), other)
+        modes_of(parts(filled), other)
     filled.registry.register(other, "acct_1")
-    modes = modes_of(deployment(filled), other)
+    modes = modes_of(parts(filled), other)
     assert modes == [Mode(True, "acct_1")]
     Backfill(other, filled.services, modes).run()
     profiles = [item for key, item in filled.state().items() if key.endswith("PROFILE")]
@@ -391,7 +391,7 @@ def test_a_store_is_filled_from_its_own_account() -> None:
 
 def test_the_default_store_is_filled_from_the_platforms_account() -> None:
     filled = World(StripeStandin(now=1_790_000_000))
-    assert modes_of(deployment(filled), STORE) == [Mode(True)]
+    assert modes_of(parts(filled), STORE) == [Mode(True)]
 
 
 def test_progress_reaches_the_end_and_never_goes_back() -> None:
