@@ -23,13 +23,13 @@ def state_of(bot: Bot) -> str:
 @command(app)
 def show(run: Run) -> Exit:
     """Print whether people are removed from chats, and if not, why."""
-    return _tell(run.begin().parts.bot)
+    return _tell(_begin(run))
 
 
 @command(app)
 def resume(run: Run) -> Exit:
     """End a pause: the bot goes on at once."""
-    bot = run.begin().parts.bot
+    bot = _begin(run)
     bot.resume()
     return _tell(bot)
 
@@ -37,7 +37,7 @@ def resume(run: Run) -> Exit:
 @command(app)
 def off(run: Run) -> Exit:
     """Stop all removals of all stores; nothing else stops."""
-    bot = run.begin().parts.bot
+    bot = _begin(run)
     bot.switch_removals(enabled=False)
     return _tell(bot)
 
@@ -45,9 +45,15 @@ def off(run: Run) -> Exit:
 @command(app)
 def on(run: Run) -> Exit:
     """Let removals be made again, after they were switched off."""
-    bot = run.begin().parts.bot
+    bot = _begin(run)
     bot.switch_removals(enabled=True)
     return _tell(bot)
+
+
+def _begin(run: Run) -> Bot:
+    bot = run.target.parts.bot
+    run.begin()
+    return bot
 
 
 def _tell(bot: Bot) -> Exit:

@@ -222,7 +222,9 @@ def _local(choice: Choice) -> Target:
         region=REGION,
         proxies={},
     )
-    return Target(choice, choice.name, client, running.outputs)
+    target = Target(choice, choice.name, client, running.outputs)
+    target.settings  # noqa: B018 - asked for now: the file also outlives a run that was killed
+    return target
 
 
 def _deployed(choice: Choice, stack: str) -> Target:
