@@ -32,6 +32,13 @@ COMMANDS = (
 _CODES = "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANINGS.items())
 
 
+def command(name: str) -> Any:
+    """A command, or a group of them, with its module imported."""
+    made = get_command(importlib.import_module(f"customers_cli.{name}").app)
+    made.name = name
+    return made
+
+
 class Commands(TyperGroup):
     """The commands; a module is imported when its command is asked for."""
 
@@ -41,11 +48,7 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        made = get_command(importlib.import_module(f"customers_cli.{cmd_name}").app)
-        made.name = cmd_name
-        return made
+        return command(cmd_name) if cmd_name in COMMANDS else None
 
     def main(
         self,
@@ -83,7 +86,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{_CODES}",
 )
 

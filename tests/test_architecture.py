@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +25,12 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def importers(package: str) -> set[str]:
+def importers(package: str, *folders: str) -> set[str]:
+    """Files that import a package: of the functions and what they share, or of these folders."""
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     return {
         str(path.relative_to(ROOT))
-        for path in SOURCES
+        for path in sources or SOURCES
         if any(name == package or name.startswith(f"{package}.") for name in imports(path))
     }
 
@@ -67,3 +70,33 @@ def test_functions_import_no_other_function(name: str) -> None:
 def test_only_the_settings_read_the_environment() -> None:
     readers = {str(path.relative_to(ROOT)) for path in SOURCES if "environ" in path.read_text()}
     assert readers == {"shared/settings.py"}
+
+
+def test_only_its_own_tests_and_its_documentation_import_the_operators_command() -> None:
+    folders = ("functions", "shared", "standins", "local", "bench", "packaging", "tools", "tests")
+    others = {
+        path
+        for path in importers("customers_cli", *folders)
+        if not path.startswith("tests/customers_cli/")
+    }
+    assert others == {"tools/cli_docs.py"}
+
+
+def test_functions_and_stand_ins_know_nothing_of_the_local_run() -> None:
+    assert importers("local", "functions", "shared", "standins") == set()
+
+
+def test_the_operators_command_knows_of_the_local_run_where_it_answers_and_its_tokens() -> None:
+    names = {
+        name
+        for path in (ROOT / "customers_cli").rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] == "local" and name.count(".") == 1
+    }
+    assert names == {"local.running", "local.issuer"}
+
+
+def test_the_operators_command_makes_its_gateways_by_the_composition() -> None:
+    made = r"\b(StripeGateway|TelegramGateway|Table|Registry|Records|Customers|Products)\("
+    for path in (ROOT / "customers_cli").rglob("*.py"):
+        assert not re.search(made, path.read_text()), path

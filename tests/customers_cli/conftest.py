@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import botocore.loaders
+import botocore.session
 import pytest
 
 from local.deploy import STACK
@@ -41,3 +44,12 @@ PLACES: dict[str, Place] = {"local": local, "deployed": deployed}
 def cli_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of commands that work on the deployed stack."""
     return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Every run of the command makes its own clients; botocore reads AWS's models once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(botocore.loaders.create_loader)
+        patch.setattr(botocore.session, "create_loader", once)
+        yield

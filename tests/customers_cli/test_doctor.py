@@ -125,3 +125,16 @@ def test_what_has_been_due_for_too_long_is_named(
     clock.later(40 * 86400)
     later = replace(doctor, clock=time.time)
     assert "oldest due item" in {finding.subject for finding in to_mend(later)}
+
+
+def test_services_that_do_not_answer_are_named(shop: Shop, doctor: Doctor) -> None:
+    dead = "http://127.0.0.1:9"
+    environ = {**os.environ, "STRIPE_API_BASE": dead, "TELEGRAM_API_BASE": dead}
+    parts = replace(doctor.parts, settings=Settings(environ))
+    found = {one.subject: one.found for one in to_mend(replace(doctor, parts=parts))}
+    unreachable = "Stripe could not be reached, or its answer not be read"
+    assert found == {
+        "Stripe, live mode": unreachable,
+        "Stripe, test mode": unreachable,
+        "bot": "Telegram does not answer",
+    }

@@ -421,9 +421,9 @@ def test_the_commands_print_a_working_token_and_run_the_sweep(stack: Stack) -> N
             timeout=30,
         ).stdout
 
-    token = run("customers_cli.token", "shop-9").strip()
+    token = run("customers_cli", "token", "shop-9").strip()
     assert get(stack, "/v1/customers", token).json()["claims"]["store_id"] == "shop-9"
-    assert json.loads(run("customers_cli.sweep")) == {"event": {}}
+    assert json.loads(run("customers_cli", "sweep")) == {"event": {}}
 
 
 def test_killing_the_supervisor_ends_all_and_a_new_start_has_the_data(

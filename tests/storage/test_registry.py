@@ -101,3 +101,27 @@ def test_an_account_registered_a_moment_ago_is_found_at_once(
     assert registry.of_account("acct_1") is None
     Registry(tables.records, "demo").register(OTHER, "acct_1")
     assert registry.of_account("acct_1") == Connection(OTHER, "acct_1")
+
+
+def test_every_registered_store_is_listed_with_its_newest_account(registry: Registry) -> None:
+    assert registry.connections() == []
+    for tenant, account in ((OTHER, "acct_1"), (DEMO, "acct_2"), (OTHER, "acct_3")):
+        registry.register(tenant, account)
+    registry.disconnected("acct_2", 5)
+    assert registry.connections() == [
+        Connection(DEMO, "acct_2", 5),
+        Connection(OTHER, "acct_3"),
+    ]
+
+
+def test_a_removed_store_has_none_of_its_accounts_any_more(registry: Registry) -> None:
+    for tenant, account in ((OTHER, "acct_1"), (DEMO, "acct_2"), (OTHER, "acct_3")):
+        registry.register(tenant, account)
+    assert registry.of_account("acct_1") == Connection(OTHER, "acct_1")
+    assert registry.remove(OTHER) == ["acct_1", "acct_3"]
+    assert registry.of_account("acct_1") is registry.of_account("acct_3") is None
+    assert registry.of_store(OTHER) == Connection(OTHER)
+    assert registry.connections() == [Connection(DEMO, "acct_2")]
+    assert registry.remove(OTHER) == []
+    registry.register(DEMO, "acct_1")
+    assert registry.of_account("acct_1") == Connection(DEMO, "acct_1")
