@@ -181,10 +181,14 @@ class Target:
             Failure: it failed.
         """
         answer = self.client("lambda").invoke(FunctionName=self.output(REVOKER), Payload=b"{}")
-        told = answer["Payload"].read()
+        told = json.loads(answer["Payload"].read() or b"null")
         if "FunctionError" in answer:
-            raise Failure("The sweep failed: see the log of the function period-end-revoker")
-        return json.loads(told or b"null")
+            # Of a failure, the function tells Lambda no more than its type.
+            why = ", ".join(
+                str(told[name]) for name in ("errorType", "errorMessage") if name in told
+            )
+            raise Failure(f"The sweep failed ({why}): see the log of period-end-revoker")
+        return told
 
     def kept(self, work: str, tenant: Tenant) -> Path:
         """The file that keeps how far some work on a store got; each target has its own."""
