@@ -49,7 +49,7 @@ class InProcessGateway(StripeGateway):
     """
 
     def __init__(self, standin: StripeStandin) -> None:
-        super().__init__(lambda: KEYS, "http://stand-in")
+        super().__init__(lambda: KEYS, "http://stand-in", connect_timeout=1.0, read_timeout=1.0)
         self.standin = standin
         self.asked: list[tuple[str, str]] = []
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, ParamValidationError
 
+from shared.compose import BUDGETS, Composition
 from shared.integrations.stripe_gateway import Mode, StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway, new_session
 from shared.settings import Settings
-from shared.storage import aws
 from shared.storage.dynamo import Table
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
@@ -34,12 +35,21 @@ def test_functions_check_their_requests_where_they_are_tried(
 ) -> None:
     """local/deploy.py sets the variable; a deployment does without."""
     monkeypatch.setenv("VALIDATE_REQUESTS", variable)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("RECORDS_TABLE", "records")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")  # nobody listens there
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
     assert Settings().validates_requests is checked
-    assert aws._config().parameter_validation is checked
+    client = Composition(BUDGETS["list_customers"]).aws("dynamodb")
+    with pytest.raises(ParamValidationError if checked else EndpointConnectionError):
+        client.get_item(TableName="records", Key={"pk": {"S": 5}})
 
 
 def stripe() -> StripeGateway:
-    return StripeGateway(lambda: {"live": "rk_live_x"}, "http://127.0.0.1:9")
+    return StripeGateway(
+        lambda: {"live": "rk_live_x"}, "http://127.0.0.1:9", connect_timeout=1.0, read_timeout=1.0
+    )
 
 
 def telegram() -> TelegramGateway:

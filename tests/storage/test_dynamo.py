@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.domain.deadline import Deadline
 from shared.domain.errors import TryAgainLater
 from shared.storage.dynamo import ConditionFailed, Contention
 from shared.tenant import Tenant
@@ -55,9 +55,9 @@ class Meeting:
 
 
 @pytest.fixture
-def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waited(tables: Tables) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    tables.records.deadline = Deadline(sleep=waits.append)
     return waits
 
 
