@@ -10,7 +10,8 @@ from types import TracebackType
 
 from aiohttp import web
 
-from standins.stripe.api import ApiRequest, handle
+from standins.stripe.api import handle
+from standins.stripe.calls import ApiRequest
 from standins.stripe.control import ROUTES
 from standins.stripe.errors import StripeError
 from standins.stripe.standin import StripeStandin
