@@ -170,7 +170,7 @@ class StripeAccount:
     def buy_one_off(self, sale: OneOff) -> Object:
         """A one-off purchase through Checkout; returns the session."""
         ledger = self.ledger
-        buyer = self._guest(sale) if sale.guest else Buyer.of(self._customer(sale))
+        buyer = self._buyer(sale)
         product = products.known(ledger, sale.product)
         price = products.price_of(ledger, product["id"], sale.amount, sale.currency)
         noted = storefront_metadata(
@@ -220,9 +220,11 @@ class StripeAccount:
             avatar_url=sale.avatar_url,
         )
 
-    @staticmethod
-    def _guest(sale: Purchase) -> Buyer:
-        return Buyer(None, sale.name, sale.email)
+    def _buyer(self, sale: OneOff | AccessCode) -> Buyer:
+        """Who pays: a guest, or the customer."""
+        if sale.guest:
+            return Buyer(None, sale.name, sale.email)
+        return Buyer.of(self._customer(sale))
 
     def buy_one_off_async(
         self, *, method_type: str = "sepa_debit", settle: bool | None = None, **details: Any
@@ -282,7 +284,7 @@ class StripeAccount:
     def redeem_access_code(self, sale: AccessCode) -> Object:
         """A ``no_payment_required`` session; returns it."""
         ledger = self.ledger
-        buyer = self._guest(sale) if sale.guest else Buyer.of(self._customer(sale))
+        buyer = self._buyer(sale)
         product = products.known(ledger, sale.product)
         code = sale.access_code or ledger.new_id("x", length=12)[2:14].upper()
         expires_at = sale.access_expires_at
