@@ -123,6 +123,7 @@ class _Attempt:
 
     @property
     def never_arrives(self) -> bool:
+        """Whether the connection closes before the call is carried out."""
         return self.fault is not None and self.fault.drop and not self.fault.after_effect
 
 

@@ -20,6 +20,7 @@ class ApiRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, name: str) -> str | None:
+        """A header by its name, in whatever case; ``None`` where it is not given."""
         lowered = name.lower()
         return next((v for k, v in self.headers.items() if k.lower() == lowered), None)
 

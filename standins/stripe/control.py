@@ -141,6 +141,7 @@ def _deliveries(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
 
 
 def deliveries_state(standin: StripeStandin) -> Object:
+    """How many deliveries are in each state, and the switches."""
     deliveries = standin.deliveries
     return {
         **deliveries.counts(),
