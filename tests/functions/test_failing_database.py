@@ -13,6 +13,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from shared import compose
 from shared.compose import BUDGETS
+from shared.domain.deadline import Deadline
 from shared.domain.errors import CustomersError
 from shared.observability import InvocationFailed
 from shared.storage.dynamo import Contention, Table
@@ -174,7 +175,7 @@ def test_keys_that_stay_unprocessed_are_asked_for_a_few_times_only() -> None:
 
     client: Any = LeavesAllOut()
     table = Table(client, "records")
-    table.deadline.sleep = lambda _: None  # type: ignore[method-assign]
+    table.deadline = Deadline(sleep=lambda _: None)
     with pytest.raises(Contention):
         table.batch_get([("REGISTRY", "STORE#acct_1")])
     assert client.asked < 12
