@@ -61,11 +61,6 @@ class Chats:
             return refused.item is not None and refused.item.get("store") == tenant.store_id
         return True
 
-    def owner_of(self, chat_id: str) -> str | None:
-        """The id of the store a chat belongs to."""
-        chat = self.get(chat_id)
-        return None if chat is None else chat.store
-
     def get(self, chat_id: str) -> Chat | None:
         """A chat under exactly this id, moved or not."""
         item = self.table.get(_pk(chat_id), _OWNER)

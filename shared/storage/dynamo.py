@@ -38,7 +38,6 @@ class DynamoClient(Protocol):
     def delete_item(self, **kwargs: Any) -> dict[str, Any]: ...
     def query(self, **kwargs: Any) -> dict[str, Any]: ...
     def batch_get_item(self, **kwargs: Any) -> dict[str, Any]: ...
-    def batch_write_item(self, **kwargs: Any) -> dict[str, Any]: ...
     def transact_write_items(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
@@ -232,41 +231,10 @@ class Table:
             if start is None:
                 return
 
-    def batch_write(
-        self, puts: Sequence[Item] = (), deletes: Sequence[tuple[str, str]] = ()
-    ) -> None:
-        """Puts and deletes without conditions, 25 a call, until all are stored."""
-        todo: list[dict[str, Any]] = [{"PutRequest": {"Item": marshal(item)}} for item in puts] + [
-            {"DeleteRequest": {"Key": _key(pk, sk)}} for pk, sk in deletes
-        ]
-        wait = 0.02
-        while todo:
-            chunk, todo = todo[:25], todo[25:]
-            answer = self.client.batch_write_item(RequestItems={self.name: chunk})
-            left = answer.get("UnprocessedItems", {}).get(self.name, [])
-            if left:
-                time.sleep(wait)
-                wait = min(wait * 2, 1.0)
-                todo = [*left, *todo]
-
     # -- parts of a transaction ----------------------------------------------------------------
 
     def put_action(self, item: Item, condition: str | None = None, **values: Any) -> Item:
         return {"Put": self._action({"Item": marshal(item)}, condition, values)}
-
-    def update_action(
-        self,
-        pk: str,
-        sk: str,
-        expression: str,
-        condition: str | None = None,
-        names: Mapping[str, str] | None = None,
-        **values: Any,
-    ) -> Item:
-        body: dict[str, Any] = {"Key": _key(pk, sk), "UpdateExpression": expression}
-        if names:
-            body["ExpressionAttributeNames"] = dict(names)
-        return {"Update": self._action(body, condition, values)}
 
     def delete_action(self, pk: str, sk: str, condition: str | None = None, **values: Any) -> Item:
         return {"Delete": self._action({"Key": _key(pk, sk)}, condition, values)}

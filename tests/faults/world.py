@@ -60,8 +60,8 @@ from tests.faults.boundaries import (
     WrappedScheduler,
     no_faults,
 )
-from tests.faults.memory_dynamo import MemoryDynamo
 from tests.faults.stripe_engine import LIVE, PERIOD, StripeEngine
+from tests.memory_dynamo.database import MemoryDynamo
 
 START = 1_790_000_000
 STORE = Tenant("demo")

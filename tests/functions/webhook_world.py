@@ -32,7 +32,7 @@ from shared.tenant import Tenant
 from standins.stripe import NEWEST, OLDEST, StripeStandin
 from standins.stripe.api import ApiRequest, handle
 from tests.dynamo import table_definition
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.memory_dynamo.database import MemoryDynamo
 
 STORE = Tenant("demo")
 SECRET = "whsec_local"

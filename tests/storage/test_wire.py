@@ -70,8 +70,8 @@ def said(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return answer
 
 
-def test_every_answer_and_refusal_is_as_botocore_gives_it(tables: Tables) -> None:
-    name = tables.records.name
+def test_every_answer_and_refusal_is_as_botocore_gives_it(dynoxide_tables: Tables) -> None:
+    name = dynoxide_tables.records.name
     new = "attribute_not_exists(pk)"
     shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     calls: list[tuple[str, dict[str, Any]]] = [
@@ -99,8 +99,8 @@ def test_every_answer_and_refusal_is_as_botocore_gives_it(tables: Tables) -> Non
         ("put_item", {"TableName": name, "Item": {"pk": ITEM["pk"]}}),
         ("get_item", {"TableName": "nowhere", "Key": KEY}),
     ]
-    short = client_of(tables.endpoint, short=True)
-    whole = client_of(tables.endpoint, short=False)
+    short = client_of(dynoxide_tables.endpoint, short=True)
+    whole = client_of(dynoxide_tables.endpoint, short=False)
     for operation, request in calls:
         one = said(lambda o=operation, r=request: getattr(short, o)(**r))  # type: ignore[misc]
         other = said(lambda o=operation, r=request: getattr(whole, o)(**r))  # type: ignore[misc]

@@ -19,8 +19,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.faults import expressions
-from tests.faults.expressions import Invalid, Typed
+from tests.memory_dynamo import expressions
+from tests.memory_dynamo.expressions import Invalid, Typed
 
 Stored = dict[str, Typed]
 _MAX = "\U0010ffff"
