@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.storage.dynamo import unmarshal
 from shared.storage.keys import purchase_key
 from shared.storage.records import Records
-from tests.dynamo import Tables
+from tests.dynamo import Tables, write_all
 from tests.faults.boundaries import Process, StripeHttp, TelegramSession, WrappedScheduler
 from tests.faults.operations import begin
 from tests.faults.stripe_engine import DAY
@@ -39,10 +39,16 @@ class _RealTime:
         return None
 
 
+@pytest.fixture
+def tables(dynoxide_tables: Tables) -> Tables:
+    """A database that fifty connections ask at the same time."""
+    return dynoxide_tables
+
+
 def _fill(tables: Tables, world: World) -> None:
     for source, table in ((RECORDS, tables.records), (INDEX, tables.index)):
         items = [unmarshal(item) for item in world.dynamo.dump(source)]
-        table.batch_write(puts=items)
+        write_all(table, puts=items)
 
 
 def _canceller(tables: Tables, world: World, process: Process) -> Canceller:

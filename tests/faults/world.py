@@ -9,7 +9,6 @@ lies behind the clients, and the clock.
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import heapq
@@ -19,7 +18,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,9 +33,9 @@ from shared.domain.errors import CustomersError
 from shared.domain.purchase import When
 from shared.ending.drive import Driver
 from shared.settings import Settings as FunctionSettings
-from shared.storage.keys import DUE_INDEX, DUE_SHARDS, purchase_key
+from shared.storage.keys import DUE_INDEX, purchase_key
 from shared.tenant import Tenant
-from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Settings
+from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Chat, Member, Settings
 from tests.dynamo import table_definition
 from tests.faults.boundaries import (
     Crash,
@@ -48,8 +47,8 @@ from tests.faults.boundaries import (
     WrappedScheduler,
     no_faults,
 )
-from tests.faults.memory_dynamo import MemoryDynamo
 from tests.faults.stripe_engine import LIVE, PERIOD, StripeEngine
+from tests.memory_dynamo.database import MemoryDynamo
 
 START = 1_790_000_000
 STORE = Tenant("demo")
@@ -129,6 +128,9 @@ class Scheduler:
     late_seconds: int = 0
     doubled: bool = False
     loses: Callable[[str], bool] = lambda _name: False
+
+    def copy(self) -> Scheduler:
+        return replace(self, schedules=dict(self.schedules), timers=list(self.timers))
 
     def create_schedule(self, **request: Any) -> dict[str, Any]:
         if request["Name"] in self.schedules:
@@ -214,6 +216,23 @@ class Truth:
     removals: int = 0
     removed_at: dict[tuple[int, int], float] = field(default_factory=dict)
 
+    def copy(self) -> Truth:
+        return Truth(
+            dict(self.purchases),
+            dict(self.products),
+            dict(self.users),
+            {purchase: set(users) for purchase, users in self.ever.items()},
+            {user: list(purchases) for user, purchases in self.of_user.items()},
+            set(self.known),
+            set(self.asked),
+            set(self.unsure),
+            set(self.joined),
+            dict(self.guests_of_chats),
+            list(self.violations),
+            self.removals,
+            dict(self.removed_at),
+        )
+
 
 class World:
     """See the module's text."""
@@ -245,13 +264,13 @@ class World:
         other = World.__new__(World)
         other.__dict__ |= self.__dict__
         other.dynamo = self.dynamo.copy()
-        other.stripe = copy.deepcopy(self.stripe)
-        other.scheduler = copy.deepcopy(self.scheduler)
+        other.stripe = self.stripe.copy()
+        other.scheduler = self.scheduler.copy()
         other.telegram = other._bot_api()
-        other.telegram.chats = copy.deepcopy(self.telegram.chats)
-        other.telegram.users = copy.deepcopy(self.telegram.users)
-        other.truth = copy.deepcopy(self.truth)
-        other.deliveries = copy.deepcopy(self.deliveries)
+        other.telegram.chats = {key: _copy_of(chat) for key, chat in self.telegram.chats.items()}
+        other.telegram.users = {key: replace(user) for key, user in self.telegram.users.items()}
+        other.truth = self.truth.copy()
+        other.deliveries = [replace(delivery) for delivery in self.deliveries]
         other.down = dict(self.down)
         return other
 
@@ -591,27 +610,18 @@ class World:
 
     def due(self) -> list[tuple[int, str, str]]:
         """What is due now by the ``due`` index: (due_at, pk, sk), the first first."""
-        found = [row for shard in DUE_SHARDS for row in self._due(shard, int(self.time.now))]
-        return sorted(found)
+        now = int(self.time.now)
+        shards = self.dynamo.index_rows(RECORDS, DUE_INDEX).values()
+        return sorted(row for rows in shards for row in rows if row[0] <= now)
 
     def next_due_at(self) -> int | None:
         """When the sweep next has something to do."""
-        first = [row[0] for shard in DUE_SHARDS for row in self._due(shard, 2**40, Limit=1)]
-        return min(first, default=None)
+        shards = self.dynamo.index_rows(RECORDS, DUE_INDEX).values()
+        return min((int(rows[0][0]) for rows in shards), default=None)
 
     def is_something_due(self) -> bool:
         due_at = self.next_due_at()
         return due_at is not None and due_at <= self.time.now
-
-    def _due(self, shard: str, until: int, **more: Any) -> list[tuple[int, str, str]]:
-        page = self.dynamo.query(
-            TableName=RECORDS,
-            IndexName=DUE_INDEX,
-            KeyConditionExpression="due_shard = :s AND due_at <= :n",
-            ExpressionAttributeValues={":s": {"S": shard}, ":n": {"N": str(until)}},
-            **more,
-        )
-        return [(int(i["due_at"]["N"]), i["pk"]["S"], i["sk"]["S"]) for i in page["Items"]]
 
     def settle(self, until: float) -> None:
         """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
@@ -649,6 +659,14 @@ class Secrets:
 
     def get_secret_value(self, **request: Any) -> dict[str, Any]:
         return {"SecretString": json.dumps(SECRETS[request["SecretId"]])}
+
+
+def _copy_of(chat: Chat) -> Chat:
+    return replace(
+        chat,
+        members={user: Member(**vars(member)) for user, member in chat.members.items()},
+        invite_links={link: dict(told) for link, told in chat.invite_links.items()},
+    )
 
 
 def customer_of(account: str) -> str:

@@ -33,7 +33,7 @@ from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
 from standins.stripe.api import handle
 from standins.stripe.calls import ApiRequest
 from tests.dynamo import table_definition
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.memory_dynamo.database import MemoryDynamo
 
 STORE = Tenant("demo")
 SECRET = "whsec_local"

@@ -17,16 +17,29 @@ from shared.storage.dynamo import Table
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
 from tests import outgoing
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.dynamo import Tables
 from tests.functions.conftest import FakeSecretsManager
 from tests.functions.shop import CHAT, USER, FakeScheduler, Shop
 from tests.guards import Breach, breaches
+from tests.memory_dynamo.database import MemoryDynamo
 
 LIVE = Mode(livemode=True)
 
 
-def test_the_database_of_every_test_gets_requests_that_botocore_has_checked(shop: Shop) -> None:
-    assert shop.tables.client._client.meta.config.parameter_validation is True
+@pytest.mark.parametrize("kind", ["memory_tables", "dynoxide_tables"])
+def test_the_database_of_every_test_refuses_what_botocore_does_not_take(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    tables: Tables = request.getfixturevalue(kind)
+    name = tables.records.name
+    for wrong in (
+        {"TableName": name, "Key": {"pk": {"S": 1}, "sk": {"S": "x"}}},
+        {"TableName": name, "Key": {"pk": "x", "sk": {"S": "x"}}},
+        {"TableName": name, "Keys": {}},
+        {"TableName": name},
+    ):
+        with pytest.raises(ParamValidationError):
+            tables.client.get_item(**wrong)
 
 
 @pytest.mark.parametrize(("variable", "checked"), [("", False), ("true", True)])

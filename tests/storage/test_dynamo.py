@@ -1,4 +1,4 @@
-"""The fixture itself, and what the code relies on in any DynamoDB."""
+"""The fixtures themselves, and what the code relies on in any DynamoDB."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from tests.dynamo import Tables
 
 DEMO = Tenant("demo")
 PK = DEMO.account_pk("cus_1")
+
+
+@pytest.fixture(params=["memory_tables", "dynoxide_tables"])
+def tables(request: pytest.FixtureRequest) -> Tables:
+    """The tables in memory, and those of a real database."""
+    found: Tables = request.getfixturevalue(request.param)
+    return found
 
 
 def test_a_refused_write_returns_what_is_stored(tables: Tables) -> None:
