@@ -45,18 +45,87 @@ def test_the_rules_know_nothing_of_aws_http_stripe_or_telegram() -> None:
         assert not {path for path in importers(package) if path.startswith("shared/domain/")}
 
 
+# compose.py imports both for its type annotations alone.
+COMPOSE = "shared/compose.py"
+
+
 def test_only_the_gateway_imports_stripe() -> None:
-    known = {"functions/stripe_webhook/signature.py"}
-    assert importers("stripe") - known <= {"shared/integrations/stripe_gateway.py"}
+    assert importers("stripe") == {"shared/integrations/stripe_gateway.py", COMPOSE}
 
 
 def test_only_the_gateway_imports_requests() -> None:
-    assert importers("requests") == {"shared/integrations/telegram_gateway.py"}
+    assert importers("requests") == {"shared/integrations/telegram_gateway.py", COMPOSE}
 
 
-@pytest.mark.parametrize("package", ["boto3", "botocore"])
-def test_only_storage_speaks_to_aws(package: str) -> None:
-    assert {path for path in importers(package) if not path.startswith("shared/storage/")} == set()
+def test_only_storage_speaks_to_aws() -> None:
+    assert importers("boto3") == {"shared/storage/aws.py"}
+    assert {p for p in importers("botocore") if not p.startswith("shared/storage/")} == set()
+
+
+# Classes that hold a client, and what makes a session: put together in one place, so that every
+# function, command, test and simulation runs the same wiring.
+BUILT_BY_COMPOSE = frozenset(
+    {
+        "AccessRemover",
+        "Composition",
+        "CustomerIndex",
+        "Driver",
+        "Products",
+        "Registry",
+        "Schedules",
+        "Secrets",
+        "StripeGateway",
+        "Table",
+        "TelegramGateway",
+        "client",
+        "new_session",
+    }
+)
+# The operators' command chooses its target there, and makes a Composition for it.
+CHOOSES_ITS_TARGET = "customers_cli/target.py"
+
+
+def calls(path: Path) -> Iterator[str]:
+    """The last name of everything a module calls: ``aws.client(...)`` is ``client``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func).rpartition(".")[2]
+
+
+def test_only_compose_builds_clients_and_gateways() -> None:
+    operators = sorted((ROOT / "customers_cli").rglob("*.py"))
+    built = {
+        (str(path.relative_to(ROOT)), name)
+        for path in (*SOURCES, *operators)
+        for name in BUILT_BY_COMPOSE.intersection(calls(path))
+    }
+    # storage/aws.py makes the client of boto3's session that compose.py asks it for.
+    elsewhere = {
+        (path, name)
+        for path, name in built
+        if path not in (COMPOSE, "shared/storage/aws.py", CHOOSES_ITS_TARGET)
+    }
+    assert elsewhere == set()
+    assert {name for path, name in built if path == COMPOSE} == BUILT_BY_COMPOSE
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Names with a leading underscore that a module takes from another object or module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if node.attr.startswith("_") and not node.attr.startswith("__") and not own:
+                yield ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if alias.name.startswith("_"))
+
+
+def test_no_private_name_of_a_library_is_used() -> None:
+    """botocore's private names changed under PynamoDB until it gave them up."""
+    found = {
+        str(path.relative_to(ROOT)): names for path in SOURCES if (names := [*private_names(path)])
+    }
+    assert found == {}
 
 
 def test_shared_code_imports_no_function() -> None:
