@@ -251,14 +251,15 @@ class Noting:
 def work(plan: Any) -> dict[str, Any]:
     """Take the events of a plan; runs in a process of its own."""
     from functions.stripe_webhook.handler import lambda_handler
+    from shared import compose
     from shared.integrations import stripe_gateway
-    from shared.storage import aws
 
     noting: Noting | None = None
+    made_here = contextlib.ExitStack()
     if plan["counted"]:
-        noting = Noting(aws.client("dynamodb"))
-        makes = aws.client
-        aws.client = lambda service: noting if service == "dynamodb" else makes(service)  # type: ignore[assignment]
+        plain = compose.Composition(compose.BUDGETS["stripe_webhook"])
+        noting = Noting(plain.aws("dynamodb"))
+        made_here.enter_context(compose.replaced(aws={"dynamodb": noting}.get))
     asked = Counter[str]()
     send = stripe_gateway.StripeGateway._send
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from shared import assembly, wiring
-from shared.storage import aws
+from shared import compose
 from standins.stripe import StandinServer, StripeStandin
 from standins.stripe.deliveries import signature
 from standins.telegram.server import TelegramStandin
@@ -225,21 +224,15 @@ def world(customers: int) -> Iterator[World]:
         outside = dict(os.environ)
         os.environ.update(environ)
         meter = Meter(client)
-        made = aws.client
-        aws.client = lambda name: meter if name == "dynamodb" else made(name)  # type: ignore[assignment]
-        wiring.reset()
-        assembly.reset()
         telegram.bot_api.chats.clear()
         here = World(environ, meter, client, stripe, telegram)
         stripe.add_endpoint(secret=WEBHOOK_SECRET, send=here.receive)
         try:
-            here.fill(customers)
-            yield here
+            with compose.replaced(aws={"dynamodb": meter}.get):
+                here.fill(customers)
+                yield here
         finally:
-            aws.client = made
             os.environ.clear()
             os.environ.update(outside)
-            wiring.reset()
-            assembly.reset()
             aws_server.shutdown()
             stripe.close()

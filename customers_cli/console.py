@@ -92,7 +92,7 @@ def deploy(run: Run) -> Exit:
         raise Failure(f"{DIST} holds no console: run `make console`")
     run.begin()
     try:
-        keys = publish(target.client("s3"), bucket, configuration, DIST)
+        keys = publish(target.aws("s3"), bucket, configuration, DIST)
     except ValueError as error:
         raise Failure(f"The build holds files {error}") from None
     print(f"{len(keys)} files are in {bucket}; the console is at {url}")

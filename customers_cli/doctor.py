@@ -309,7 +309,7 @@ def of(target: Target) -> Doctor:
     url = target.output("WebhookUrl")
     if choice.is_local:
         url = f"http://localhost:{choice.running().port}/v1/webhooks/stripe"
-    return Doctor(target.parts, target.client("dynamodb"), url, variables, is_local=choice.is_local)
+    return Doctor(target.parts, target.aws("dynamodb"), url, variables, is_local=choice.is_local)
 
 
 @command(app)

@@ -169,7 +169,7 @@ def reindex(run: Run, store: Store) -> Exit:
             )
             display.show(progress.share, progress.phase, so_far)
 
-        client = target.client("dynamodb")
+        client = target.aws("dynamodb")
         kept = target.kept("reindex", tenant)
         progress = Reindexing(tenant, target.parts, client, kept=kept, tell=show).run()
     print(f"{progress.diverged} differences between the list and the records, now repaired.")

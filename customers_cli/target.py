@@ -108,13 +108,13 @@ class Target:
     Attributes:
         choice: what was asked for.
         name: for people: "stack prod in eu-central-1", "local run in .data".
-        client: makes a client of an AWS service.
+        aws: makes a client of an AWS service.
         outputs: of the stack.
     """
 
     choice: Choice
     name: str
-    client: Callable[[str], Any]
+    aws: Callable[[str], Any]
     outputs: Mapping[str, str]
 
     def output(self, name: str) -> str:
@@ -129,7 +129,7 @@ class Target:
 
     def variables_of(self, function: str) -> dict[str, str]:
         """The environment of one of the stack's functions."""
-        told = self.client("lambda").get_function_configuration(FunctionName=function)
+        told = self.aws("lambda").get_function_configuration(FunctionName=function)
         variables: dict[str, str] = told.get("Environment", {}).get("Variables", {})
         return variables
 
@@ -143,7 +143,7 @@ class Target:
         """New gateways and records of the target; ``leaves`` replace fields of ``Leaves``."""
         from shared.compose import COMMAND, Composition, Leaves
 
-        made: Leaves = Leaves(aws=self.client, **leaves)
+        made: Leaves = Leaves(aws=self.aws, **leaves)
         return Composition(COMMAND, self.settings, made)
 
     @cached_property
@@ -180,7 +180,7 @@ class Target:
         Raises:
             Failure: it failed.
         """
-        answer = self.client("lambda").invoke(FunctionName=self.output(REVOKER), Payload=b"{}")
+        answer = self.aws("lambda").invoke(FunctionName=self.output(REVOKER), Payload=b"{}")
         told = json.loads(answer["Payload"].read() or b"null")
         if "FunctionError" in answer:
             # Of a failure, the function tells Lambda no more than its type.

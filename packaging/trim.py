@@ -20,7 +20,6 @@ from typing import Any
 SERVICES = {
     "dynamodb": (
         "BatchGetItem",
-        "BatchWriteItem",
         "DeleteItem",
         "GetItem",
         "PutItem",
@@ -73,9 +72,6 @@ UNUSED = (
     # Stripe's SDK nor the Telegram gateway reads. Without it requests warns; see
     # PYTHONWARNINGS in template.yaml.
     "charset_normalizer",
-    # Operators' commands make their clients with it, the functions with botocore alone.
-    "boto3",
-    "s3transfer",
     # Utilities that the functions don't use; each brings data or modules of its own.
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
     "aws_lambda_powertools/utilities/batch",

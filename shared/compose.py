@@ -9,7 +9,7 @@ function that only reads loads neither Stripe nor Telegram.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -95,7 +95,7 @@ _IN_BACKGROUND = Calls(connect=1.0, read=3.0, attempts=2)
 _READING = ("dynamodb", "secretsmanager")
 _CHANGING = ("dynamodb", "secretsmanager", "scheduler")
 
-BUDGETS: Mapping[str, Budget] = {
+BUDGETS: dict[str, Budget] = {
     "list_customers": Budget(
         timeout=10, services=_READING, act_within=3.5, begin_within=3.5, aws=_WAITED_FOR
     ),
@@ -163,7 +163,7 @@ class Leaves:
     """What lies outside of the code: the tests and the simulator bring their own.
 
     Attributes:
-        aws: makes the client of a service of AWS; ``None``: boto3's, with the budget's times.
+        aws: gives the client of a service of AWS; where it gives ``None``, boto3's is made.
         stripe_http: makes the HTTP client of Stripe's SDK; ``None``: the SDK's own.
         telegram_session: makes the session by which Telegram is asked; ``None``: a new one.
         clock: seconds since the epoch.
@@ -171,7 +171,7 @@ class Leaves:
         count: counts an event of this name for an operator.
     """
 
-    aws: Callable[[str], Any] | None = None
+    aws: Callable[[str], Any] = lambda _: None
     stripe_http: Callable[[], stripe.HTTPClient] | None = None
     telegram_session: Callable[[], requests.Session] | None = None
     clock: Clock = system_clock
@@ -207,11 +207,13 @@ class Composition:
 
     # -- AWS -------------------------------------------------------------------------------------
 
-    def _aws(self, service: str) -> Any:
+    def aws(self, service: str) -> Any:
+        """A new client of a service that the budget allows."""
         if service not in self.budget.services or self.budget.aws is None:
             raise RuntimeError(f"the budget of this function does not allow calls of {service}")
-        if self.leaves.aws is not None:
-            return self.leaves.aws(service)
+        given = self.leaves.aws(service)
+        if given is not None:
+            return given
         calls = self.budget.aws
         return aws.client(
             service,
@@ -223,11 +225,11 @@ class Composition:
 
     @cached_property
     def secrets(self) -> Secrets:
-        return Secrets(self._aws("secretsmanager"), self.deadline)
+        return Secrets(self.aws("secretsmanager"), self.deadline)
 
     @cached_property
     def _dynamodb(self) -> Any:
-        return self._aws("dynamodb")
+        return self.aws("dynamodb")
 
     @cached_property
     def records_table(self) -> Table:
@@ -242,7 +244,7 @@ class Composition:
         from shared.storage.schedules import Schedules
 
         return Schedules(
-            self._aws("scheduler"),
+            self.aws("scheduler"),
             group=self.settings.schedule_group,
             revoker_arn=self.settings.revoker_arn,
             role_arn=self.settings.schedule_role_arn,

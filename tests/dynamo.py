@@ -1,8 +1,12 @@
-"""DynamoDB for the tests: one dynoxide per test process, in memory, with the template's tables.
+"""DynamoDB for the tests, with the template's tables.
 
-Use the fixture ``tables``: fresh, empty tables for every test. ``tables.records`` and
-``tables.index`` are :class:`shared.storage.dynamo.Table`; ``tables.client`` is the botocore client
-and counts its calls.
+The fixture ``tables`` gives fresh, empty tables of the in-memory DynamoDB
+(:mod:`tests.memory_dynamo`), which takes microseconds where a server takes milliseconds. The
+fixture ``dynoxide_tables`` gives the same on dynoxide, one per test process: for tests of
+connections, of threads, of sizes, and of operators' commands that scan.
+
+``tables.records`` and ``tables.index`` are :class:`shared.storage.dynamo.Table`;
+``tables.client`` counts its calls.
 """
 
 from __future__ import annotations
@@ -15,9 +19,9 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +30,16 @@ import pytest
 from botocore.config import Config
 from samtranslator.yaml_helper import yaml_parse
 
-from shared.storage.dynamo import Table
+from shared.storage.dynamo import Item, Table, marshal
+from tests.memory_dynamo.client import MemoryClient
+from tests.memory_dynamo.database import MemoryDynamo
 
 ROOT = Path(__file__).resolve().parent.parent
 DYNOXIDE = ROOT / ".tools" / "dynoxide"
 START_SECONDS = 10
 ATTEMPTS = 5
+# An address of loopback at which nothing listens.
+NOBODY = "http://127.0.0.1:9"
 
 
 @cache
@@ -44,7 +52,7 @@ def table_definition(resource: str) -> dict[str, Any]:
 
 
 class CountingClient:
-    """A botocore client that counts its calls by operation.
+    """A client of DynamoDB that counts its calls by operation.
 
     Attributes:
         calls: operation → number of calls.
@@ -70,20 +78,22 @@ class CountingClient:
 
 @dataclass(frozen=True)
 class Tables:
-    """The two tables of a test."""
+    """The two tables of a test.
+
+    Attributes:
+        endpoint: where dynoxide answers; nobody does where the tables are in memory.
+        dump_of: every item of a table, by the table's name.
+    """
 
     endpoint: str
     client: Any
     records: Table
     index: Table
+    dump_of: Callable[[str], list[dict[str, Any]]]
 
     def dump(self, table: Table) -> list[dict[str, Any]]:
         """Every item as DynamoDB's own values, by key (a test's right, never the code's)."""
-        pages = self.client._client.get_paginator("scan").paginate(
-            TableName=table.name, ConsistentRead=True
-        )
-        items = [item for page in pages for item in page["Items"]]
-        return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+        return self.dump_of(table.name)
 
 
 def make_client(endpoint: str) -> Any:
@@ -104,6 +114,19 @@ def create_tables(client: Any, suffix: str = "") -> tuple[str, str]:
     for name, resource in zip(names, ("RecordsTable", "CustomerIndexTable"), strict=True):
         client.create_table(TableName=name, **table_definition(resource))
     return names
+
+
+def write_all(
+    table: Table, puts: Sequence[Item] = (), deletes: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Put items and delete keys without conditions, 25 a call."""
+    client: Any = table.client  # of the calls that only tests make, its type knows nothing
+    requests: list[dict[str, Any]] = [{"PutRequest": {"Item": marshal(item)}} for item in puts] + [
+        {"DeleteRequest": {"Key": marshal({"pk": pk, "sk": sk})}} for pk, sk in deletes
+    ]
+    for first in range(0, len(requests), 25):
+        answer = client.batch_write_item(RequestItems={table.name: requests[first : first + 25]})
+        assert not answer.get("UnprocessedItems")
 
 
 @contextlib.contextmanager
@@ -164,14 +187,37 @@ def _dynamo_client(dynamo_endpoint: str) -> Any:
     return make_client(dynamo_endpoint)
 
 
+def _scan(client: Any, name: str) -> list[dict[str, Any]]:
+    pages = client.get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
+    items = [item for page in pages for item in page["Items"]]
+    return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+
 _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def tables(dynamo_endpoint: str, _dynamo_client: Any) -> Iterator[Tables]:
-    """Fresh, empty tables."""
+def dynoxide_tables(dynamo_endpoint: str, _dynamo_client: Any) -> Iterator[Tables]:
+    """Fresh, empty tables of a database in a process of its own."""
     names = create_tables(_dynamo_client, f"-{next(_numbers)}")
     client = CountingClient(_dynamo_client)
-    yield Tables(dynamo_endpoint, client, Table(client, names[0]), Table(client, names[1]))
+    records, index = (Table(client, name) for name in names)
+    yield Tables(dynamo_endpoint, client, records, index, partial(_scan, _dynamo_client))
     for name in names:
         _dynamo_client.delete_table(TableName=name)
+
+
+@pytest.fixture
+def memory_tables() -> Tables:
+    """Fresh, empty tables in memory."""
+    database = MemoryDynamo()
+    names = create_tables(database)
+    client = CountingClient(MemoryClient(database))
+    records, index = (Table(client, name) for name in names)
+    return Tables(NOBODY, client, records, index, database.dump)
+
+
+@pytest.fixture
+def tables(memory_tables: Tables) -> Tables:
+    """Fresh, empty tables; a module that needs others has a fixture of this name."""
+    return memory_tables

@@ -136,10 +136,10 @@ class _Guarded:
         self._table = table
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("scan", "execute_statement", "batch_execute_statement", "get_paginator"):
+            _breach(f"{name} reads across stores")
         operation = getattr(self._guarded, name)
         if not callable(operation) or name not in _PARTITIONS:
-            if name in ("scan", "execute_statement", "batch_execute_statement", "get_paginator"):
-                _breach(f"{name} reads across stores")
             return operation
 
         def call(**request: Any) -> Any:

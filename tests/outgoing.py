@@ -46,10 +46,22 @@ _valid: set[Any] = set()
 def _shape(value: Any) -> Any:
     """What validation looks at: names, types, and whether texts and lists are empty."""
     if isinstance(value, Mapping):
-        return tuple((name, _shape(part)) for name, part in value.items())
+        return tuple([_named(name, part) for name, part in value.items()])
     if isinstance(value, (list, tuple)):
-        return list, frozenset(_shape(part) for part in value), bool(value)
+        return list, frozenset(map(_shape, value)), bool(value)
     return value.__class__, bool(value)
+
+
+def _named(name: str, value: Any) -> Any:
+    """A name and its value's shape; at once where it is a text, or a table's attribute."""
+    kind = value.__class__
+    if kind is str:
+        return name, value != ""
+    if kind is dict and len(value) == 1:
+        for inner_name, inner in value.items():
+            if inner.__class__ is str:
+                return name, inner_name, inner != ""
+    return name, _shape(value)
 
 
 def aws_problem(service: str, method: str, request: Mapping[str, Any]) -> str | None:

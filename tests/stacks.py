@@ -28,6 +28,7 @@ StartStack = Callable[..., Stack]
 _GROUP = "stack"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of them run in one worker: each worker would start a stack for itself."""
     for item in items:

@@ -29,7 +29,8 @@ def store_events(parts: Composition) -> StoreEvents:
         products=parts.products,
         parked=parts.parked,
         drive=drive,
-        count=count,
+        count=parts.leaves.count,
+        clock=parts.leaves.clock,
     )
 
 

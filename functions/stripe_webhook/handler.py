@@ -42,9 +42,10 @@ def receiver(parts: Composition) -> Receiver:
         registry=parts.registry,
         stripe=parts.stripe,
         drive=drive,
-        count=count,
+        count=parts.leaves.count,
+        clock=parts.leaves.clock,
     )
-    return Receiver(parts.webhook_secrets, services, parts.parked)
+    return Receiver(parts.webhook_secrets, services, parts.parked, parts.leaves.clock)
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Secrets:
         now = self._deadline.monotonic()
         if kept is not None and now - kept.read_at < max_age:
             return kept.value
+        if kept is not None and self._deadline.left() <= 0:
+            return kept.value
         self._deadline.check()
         try:
             answer = self._client.get_secret_value(SecretId=arn)

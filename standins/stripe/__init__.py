@@ -2,9 +2,12 @@
 
 from standins.stripe.account import StripeAccount
 from standins.stripe.errors import StripeError
+from standins.stripe.events import HANDLED_EVENTS
+from standins.stripe.faults import Fault
+from standins.stripe.request_log import RequestRecord
 from standins.stripe.server import StandinServer
 from standins.stripe.shapes import NEWEST, OLDEST, shape
-from standins.stripe.standin import HANDLED_EVENTS, Fault, RequestRecord, StripeStandin
+from standins.stripe.standin import StripeStandin
 
 __all__ = [
     "HANDLED_EVENTS",

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from standins.stripe.events import HANDLED_EVENTS
 from standins.stripe.server import application
 from standins.stripe.shapes import NEWEST
-from standins.stripe.standin import HANDLED_EVENTS, StripeStandin
+from standins.stripe.standin import StripeStandin
 
 
 def arguments() -> argparse.Namespace:

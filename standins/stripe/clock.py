@@ -31,6 +31,7 @@ class Clock:
         return int(time.time()) + self.offset
 
     def freeze(self, at: int | None = None) -> None:
+        """Stop the clock, at this time or where it stands."""
         self.frozen_at = self.base() if at is None else at
 
     def resume(self) -> None:
@@ -40,6 +41,7 @@ class Clock:
             self.frozen_at = None
 
     def move_to(self, at: int) -> None:
+        """Set the clock to this time; it goes on or stands still as before."""
         if self.frozen_at is not None:
             self.frozen_at = at
         else:

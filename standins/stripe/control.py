@@ -7,49 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from standins.stripe.account import StripeAccount
+from standins.stripe.account import ACTIONS
 from standins.stripe.errors import invalid
 from standins.stripe.history import history
 from standins.stripe.shapes import Object, shape
 from standins.stripe.standin import StripeStandin
 
-_NOT_SCENARIOS = frozenset(
-    (
-        "add",
-        "all",
-        "attempt",
-        "balance_entry",
-        "book_balance",
-        "change",
-        "close_invoice",
-        "due_at",
-        "emit",
-        "end",
-        "end_dunning",
-        "end_trial",
-        "expire_incomplete",
-        "find",
-        "get",
-        "happen",
-        "load",
-        "method_for",
-        "new_id",
-        "new_intent",
-        "now",
-        "open_subscription",
-        "retry",
-        "roll",
-        "settle_pending",
-        "space",
-        "update",
-    )
-)
-
 
 def scenario_names() -> list[str]:
-    """The names a step's ``do`` may have: the public operations of an account."""
-    names = (name for name in dir(StripeAccount) if not name.startswith("_"))
-    return [name for name in names if name not in _NOT_SCENARIOS]
+    """The names a step's ``do`` may have: the actions at an account."""
+    return sorted(ACTIONS)
 
 
 def run_steps(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
@@ -65,8 +32,7 @@ def run_steps(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     listed: list[Any] = []
     touched: set[str] = set()
     catch_up = body.get("catch_up", True)
-    known = scenario_names()
-    with standin.transaction():
+    with standin.store.transaction():
         for step in body["steps"]:
             name = step["do"]
             account = standin.account(
@@ -80,7 +46,7 @@ def run_steps(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
             with standin.at(at):
                 if name == "history":
                     result: Any = history(account, **arguments)
-                elif name in known:
+                elif name in ACTIONS:
                     positional = arguments.pop("_", [])
                     result = getattr(account, name)(*positional, **arguments)
                 else:
@@ -137,7 +103,7 @@ def _outage(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
 
 def _disconnect(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     (standin.disconnect if body.get("on", True) else standin.reconnect)(body.get("account"))
-    return {"disconnected": sorted(standin.disconnected)}
+    return {"disconnected": sorted(standin.access.withdrawn)}
 
 
 def _clock(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
@@ -175,6 +141,7 @@ def _deliveries(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
 
 
 def deliveries_state(standin: StripeStandin) -> Object:
+    """How many deliveries are in each state, and the switches."""
     deliveries = standin.deliveries
     return {
         **deliveries.counts(),

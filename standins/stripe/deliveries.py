@@ -12,22 +12,15 @@ import random
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from standins.stripe.shapes import Object
-
-if TYPE_CHECKING:
-    from standins.stripe.standin import StripeStandin
+from standins.stripe.events import EventLog
+from standins.stripe.store import Store
+from standins.stripe.webhook_endpoints import Endpoint
 
 _log = logging.getLogger(__name__)
-
-Sender = Callable[[bytes, dict[str, str]], int]
-"""Takes a signed body and its headers, returns the HTTP status of the answer."""
-
-# Types of objects that older API versions know nothing of.
-_NEW_TYPES = {"invoice_payment.paid": "2025-03-31"}
 
 
 def signature(body: bytes, secrets: Sequence[str], at: int) -> str:
@@ -35,29 +28,6 @@ def signature(body: bytes, secrets: Sequence[str], at: int) -> str:
     signed = f"{at}.".encode() + body
     marks = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in secrets]
     return ",".join([f"t={at}", *(f"v1={mark}" for mark in marks)])
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A webhook endpoint; see ``StripeStandin.add_endpoint``."""
-
-    id: str
-    url: str
-    secrets: tuple[str, ...]
-    send: Sender | None
-    api_version: str | None
-    enabled_events: tuple[str, ...]
-    livemode: bool | None
-    accounts: str
-
-    def wants(self, event: Mapping[str, Any], version: str) -> bool:
-        if self.livemode is not None and event["livemode"] != self.livemode:
-            return False
-        if self.accounts != "all" and (event["account"] is None) != (self.accounts == "own"):
-            return False
-        if version[:10] < _NEW_TYPES.get(event["type"], ""):
-            return False
-        return "*" in self.enabled_events or event["type"] in self.enabled_events
 
 
 @dataclass
@@ -74,7 +44,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The queue of deliveries and the threads that work it off.
+    """The queue of deliveries and the threads that work it off: a destination of events.
 
     Without :meth:`start` nothing is sent but by :meth:`flush`, in the caller's thread.
     Switches, all changeable while it runs: ``held`` (send nothing), ``shuffled`` (any order),
@@ -83,8 +53,9 @@ class Deliveries:
     endpoints that aren't pinned), ``max_attempts``.
     """
 
-    def __init__(self, host: StripeStandin) -> None:
-        self._host = host
+    def __init__(self, store: Store, event_log: EventLog) -> None:
+        self._store = store
+        self._event_log = event_log
         self._condition = threading.Condition()
         self._all: dict[int, Delivery] = {}
         self._by_event: dict[str, list[Delivery]] = {}
@@ -102,42 +73,51 @@ class Deliveries:
         self.drop_next = 0
         self.api_version: str | None = None
         self.max_attempts = 17_280  # three days, as Stripe's, in steps of at most 15 s
+        for row in store.rows(
+            "SELECT id, event, endpoint, state, attempts, status FROM deliveries ORDER BY id"
+        ):
+            self._keep(Delivery(*row))
+            self._next_id = max(self._next_id, row[0] + 1)
+        event_log.destinations.append(self)
 
     # --- endpoints and planning -----------------------------------------------------------
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
+        """Deliver the coming events here as well, in place of an endpoint with the same id."""
         with self._condition:
             self.endpoints[endpoint.id] = endpoint
             self._condition.notify_all()
 
-    def remove_endpoint(self, id_: str) -> None:
-        with self._condition:
-            self.endpoints.pop(id_, None)
-
     def version_for(self, endpoint: Endpoint) -> str:
-        return endpoint.api_version or self.api_version or self._host.api_version
+        """The API version an endpoint's events are shaped for."""
+        return endpoint.api_version or self.api_version or self._event_log.api_version
 
-    def plan(self, events: Iterable[Mapping[str, Any]]) -> list[Delivery]:
-        """The deliveries these new events need; not yet under way."""
+    def plan(self, event: Mapping[str, Any]) -> None:
+        """Write down the deliveries a new event needs; they begin once that is stored."""
         planned: list[Delivery] = []
         with self._condition:
-            for event in events:
-                dropped = event["type"] in self.drop or "*" in self.drop
-                if not dropped and self.drop_next > 0:
-                    self.drop_next -= 1
-                    dropped = True
-                for endpoint in self.endpoints.values():
-                    if not endpoint.wants(event, self.version_for(endpoint)):
-                        continue
-                    state = "dropped" if dropped else "pending"
-                    for _ in range(1 if dropped else 1 + self.duplicates):
-                        planned.append(Delivery(self._next_id, event["id"], endpoint.id, state))
-                        self._next_id += 1
-        return planned
+            dropped = event["type"] in self.drop or "*" in self.drop
+            if not dropped and self.drop_next > 0:
+                self.drop_next -= 1
+                dropped = True
+            state, times = ("dropped", 1) if dropped else ("pending", 1 + self.duplicates)
+            for endpoint in self.endpoints.values():
+                if not endpoint.wants(event, self.version_for(endpoint)):
+                    continue
+                for _ in range(times):
+                    planned.append(Delivery(self._next_id, event["id"], endpoint.id, state))
+                    self._next_id += 1
+        for new in planned:
+            self._store.insert(
+                "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?)",
+                (new.id, new.event_id, new.endpoint_id, new.state, new.attempts, new.status),
+            )
+        if planned:
+            self._store.after_commit(lambda: self._enqueue(planned))
 
-    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+    def _enqueue(self, planned: Sequence[Delivery]) -> None:
         with self._condition:
-            for delivery in deliveries:
+            for delivery in planned:
                 self._keep(delivery)
             self._condition.notify_all()
 
@@ -146,12 +126,6 @@ class Deliveries:
         self._by_event.setdefault(delivery.event_id, []).append(delivery)
         if delivery.state == "pending":
             self._waiting.append(delivery)
-
-    def restore(self, rows: Iterable[Sequence[Any]]) -> None:
-        with self._condition:
-            for id_, event, endpoint, state, attempts, status in rows:
-                self._keep(Delivery(id_, event, endpoint, state, attempts, status))
-                self._next_id = max(self._next_id, id_ + 1)
 
     def redeliver(self, event_id: str) -> None:
         """Send an event again (the dashboard's "Resend"), delivered before or not."""
@@ -165,6 +139,7 @@ class Deliveries:
     # --- what became of them --------------------------------------------------------------
 
     def pending_for(self, event_id: str) -> int:
+        """How many times this event is still to be sent."""
         with self._condition:
             return sum(1 for d in self._by_event.get(event_id, []) if d.state == "pending")
 
@@ -174,6 +149,7 @@ class Deliveries:
             return all(d.state == "delivered" for d in self._by_event.get(event_id, []))
 
     def counts(self) -> dict[str, int]:
+        """How many deliveries there are in each state."""
         with self._condition:
             counted = {"pending": 0, "delivered": 0, "failed": 0, "dropped": 0}
             for delivery in self._all.values():
@@ -181,15 +157,18 @@ class Deliveries:
             return counted
 
     def of(self, event_id: str) -> list[Delivery]:
+        """The deliveries of an event."""
         with self._condition:
             return list(self._by_event.get(event_id, []))
 
     # --- control --------------------------------------------------------------------------
 
     def hold(self) -> None:
+        """Send nothing until :meth:`release`."""
         self.held = True
 
     def release(self) -> None:
+        """Send what is pending again."""
         with self._condition:
             self.held = False
             self._condition.notify_all()
@@ -205,6 +184,7 @@ class Deliveries:
             thread.start()
 
     def stop(self) -> None:
+        """Send nothing more in the background; what is pending stays so."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
@@ -261,7 +241,7 @@ class Deliveries:
     def _send(self, delivery: Delivery, connections: dict[str, http.client.HTTPConnection]) -> bool:
         """Send once and note what came of it. The caller has counted it as in flight."""
         endpoint = self.endpoints.get(delivery.endpoint_id)
-        event = self._host.event(delivery.event_id)
+        event = self._event_log.find(delivery.event_id)
         status = 0
         if endpoint is not None and event is not None:
             body, headers = self.signed(event, endpoint)
@@ -288,7 +268,10 @@ class Deliveries:
                 wait = min(0.2 * 2 ** min(delivery.attempts, 8), 15.0)
                 delivery.ready_at = time.monotonic() + wait
                 self._waiting.append(delivery)
-        self._host.save_delivery(delivery.id, delivery.state, delivery.attempts, delivery.status)
+        self._store.execute(
+            "UPDATE deliveries SET state = ?, attempts = ?, status = ? WHERE id = ?",
+            (delivery.state, delivery.attempts, delivery.status, delivery.id),
+        )
         with self._condition:
             self._in_flight -= 1
             self._condition.notify_all()
@@ -301,7 +284,7 @@ class Deliveries:
 
         The signature carries the real time, not the stand-in's: receivers check it.
         """
-        rendered: Object = self._host.render(event, self.version_for(endpoint))
+        rendered = self._event_log.render(event, self.version_for(endpoint))
         body = json.dumps(rendered, ensure_ascii=False).encode()
         headers = {
             "Content-Type": "application/json; charset=utf-8",

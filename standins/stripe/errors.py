@@ -30,6 +30,7 @@ class StripeError(Exception):
         self.param = param
 
     def body(self) -> Object:
+        """The JSON of the error answer."""
         error: Object = {"message": self.message, "type": self.type}
         if self.code:
             error["code"] = self.code
@@ -40,6 +41,7 @@ class StripeError(Exception):
 
 
 def missing(kind: str, id_: str, *, param: str = "id", status: int = 404) -> StripeError:
+    """The error about an id that nothing of this kind has."""
     name = _NAMES.get(kind, kind.replace("_", " "))
     if kind == "payment_method":
         name = "PaymentMethod"
@@ -47,4 +49,5 @@ def missing(kind: str, id_: str, *, param: str = "id", status: int = 404) -> Str
 
 
 def invalid(message: str, *, code: str | None = None, param: str | None = None) -> StripeError:
+    """The error about a request that cannot be carried out (400)."""
     return StripeError(400, message, code=code, param=param)

@@ -25,13 +25,12 @@ def history(
     answers afterwards agrees with the last event of each object. ``seconds_between`` 0 lets
     everything happen in one second. The last steps are a change of name each, to fill up.
     """
-    standin = account.host
-    first = len(standin.events(account=account))
+    first = len(account.events())
     at = start
     known: dict[str, Any] = {}
 
     def count() -> int:
-        return len(standin.events(account=account)) - first
+        return len(account.events()) - first
 
     def begin() -> None:
         product = account.create_product(
@@ -79,14 +78,14 @@ def history(
     for size, step in steps:
         if count() + size > events:
             continue
-        with standin.at(at):
+        with account.ledger.at(at):
             step()
         at += seconds_between
     while count() < events:
         names += 1
-        with standin.at(at):
+        with account.ledger.at(at):
             account.update_customer(known["customer"], name=f"Renée Müller {names}")
         at += seconds_between
     if count() != events:
         raise ValueError(f"a history has at least 14 events, not {events}")
-    return standin.events(account=account, api_version=api_version)[first:]
+    return account.events(api_version=api_version)[first:]

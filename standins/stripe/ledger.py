@@ -1,88 +1,76 @@
-"""One account in one mode: its objects and events. The part every operation builds on."""
+"""One account in one mode: its objects, and the writing of its events.
+
+The modules of the objects (``charges``, ``invoices``, …) are functions over a ledger.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from standins.stripe import objects
+from standins.stripe.clock import Clock
 from standins.stripe.errors import missing
+from standins.stripe.events import EventLog
+from standins.stripe.ids import kind_of
 from standins.stripe.shapes import Object, clone, difference
-
-if TYPE_CHECKING:
-    from standins.stripe.standin import StripeStandin
-
-P = ParamSpec("P")
-R = TypeVar("R")
-L = TypeVar("L", bound="Ledger")
-
-KINDS = {
-    "card": "card",
-    "cbtxn": "customer_balance_transaction",
-    "ch": "charge",
-    "cn": "credit_note",
-    "cs": "checkout.session",
-    "cus": "customer",
-    "du": "dispute",
-    "in": "invoice",
-    "inpay": "invoice_payment",
-    "pi": "payment_intent",
-    "pm": "payment_method",
-    "price": "price",
-    "prod": "product",
-    "re": "refund",
-    "si": "subscription_item",
-    "sub": "subscription",
-    "txn": "balance_transaction",
-}
-"""Kind of object by the prefix of its id."""
-
+from standins.stripe.store import Store
 
 TIMED = ("subscription_schedule", "subscription", "checkout.session")
-"""Kinds of object that change by the passing of time alone."""
-
-
-def kind_of(id_: str) -> str | None:
-    if id_.startswith("sub_sched_"):
-        return "subscription_schedule"
-    return KINDS.get(id_.split("_", 1)[0])
-
-
-def operation(method: Callable[Concatenate[L, P], R]) -> Callable[Concatenate[L, P], R]:
-    """Run a change under the stand-in's lock; what it changed is stored in one transaction."""
-
-    @functools.wraps(method)
-    def wrapper(self: L, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self.host.transaction():
-            return method(self, *args, **kwargs)
-
-    return cast("Callable[Concatenate[L, P], R]", wrapper)
+"""Kinds of object that change by the passing of time alone; see ``timers``."""
 
 
 class Ledger:
-    """The objects of one account in one mode, by kind and id, and the writing of events."""
+    """The objects of one account in one mode, by kind and id.
 
-    def __init__(self, host: StripeStandin, account_id: str | None, livemode: bool) -> None:
-        self.host = host
+    ``account_id``: ``None`` for the platform's own account. ``settings``: how Stripe is set up in
+    the dashboard, the same for all accounts.
+    """
+
+    def __init__(
+        self,
+        account_id: str | None,
+        *,
+        livemode: bool,
+        store: Store,
+        clock: Clock,
+        event_log: EventLog,
+        settings: Mapping[str, Any],
+    ) -> None:
         self.account_id = account_id
         self.livemode = livemode
+        self.clock = clock
+        self.settings = settings
         self.objects: dict[str, dict[str, Object]] = {}
         self.timed: dict[str, list[Object]] = {}
         """What time acts upon, by customer (sessions without one under "")."""
+        self._store = store
+        self._event_log = event_log
+        self._touched: dict[str, Object] = {}
 
     @property
     def space(self) -> str:
-        """Key of this account and mode in the stored state."""
+        """The name of this account and mode in the stored state."""
         return f"{self.account_id or ''}/{'live' if self.livemode else 'test'}"
 
     def now(self) -> int:
-        return self.host.clock.now()
+        """The time an object made at this moment is stamped with."""
+        return self.clock.now()
+
+    @contextmanager
+    def at(self, at: int | None) -> Iterator[None]:
+        """Let what is done inside happen at another time (epoch seconds), usually a past one."""
+        with self._store.lock, self.clock.at(at):
+            yield
 
     def new_id(self, prefix: str, *, length: int = 24) -> str:
-        return objects.make_id(prefix, self.host.seed, self.host.next_number(), length=length)
+        """An id that nothing has yet."""
+        return self._store.new_id(prefix, length=length)
+
+    # --- objects --------------------------------------------------------------------------
 
     def all(self, kind: str) -> Iterable[Object]:
+        """The stored objects of a kind, oldest first."""
         return self.objects.get(kind, {}).values()
 
     def get(self, kind: str, id_: str, *, param: str = "id") -> Object:
@@ -97,32 +85,59 @@ class Ledger:
         kind = kind_of(id_)
         return self.objects.get(kind, {}).get(id_) if kind else None
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """Everything changed inside is stored together when the outermost transaction ends."""
+        return self._store.transaction()
+
     def add(self, created: Object) -> Object:
-        created["_seq"] = self.host.next_number()
+        """Store a new object; returns it."""
+        created["_seq"] = self._store.next_number()
         self.load(created)
-        self.host.saved(self, created)
+        self.save(created)
         return created
 
     def load(self, stored: Object) -> None:
+        """Take in an object that is stored already."""
         self.objects.setdefault(stored["object"], {})[stored["id"]] = stored
         if stored["object"] in TIMED:
             self.timed.setdefault(stored["customer"] or "", []).append(stored)
+            self._touched[stored["id"]] = stored
+
+    def save(self, target: Object) -> None:
+        """Note that an object, or what its next time depends on, has changed."""
+        self._store.put_object(self.space, target)
+        if target["object"] in TIMED:
+            self._touched[target["id"]] = target
+
+    def take_touched(self) -> list[Object]:
+        """The timed objects that were changed since this was asked the last time."""
+        touched, self._touched = self._touched, {}
+        return list(touched.values())
 
     def change(self, target: Object, **values: Any) -> Object:
         """Set fields and return ``previous_attributes`` (empty when nothing changed)."""
         old = {key: clone(target.get(key)) for key in values}
         target.update(values)
-        self.host.saved(self, target)
+        self.save(target)
         return difference(old, {key: target[key] for key in values})
+
+    # --- events ---------------------------------------------------------------------------
 
     def emit(self, type_: str, about: Object, previous: Mapping[str, Any] | None = None) -> Object:
         """Write an event about an object as it is now."""
-        return self.host.record_event(self, type_, clone(about), previous)
+        origin = {"account": self.account_id, "livemode": self.livemode, "space": self.space}
+        return self._event_log.record(origin, type_, clone(about), previous)
 
     def update(self, type_: str, target: Object, **values: Any) -> Object | None:
         """Change fields and write the event, where there is a change; Stripe is silent else."""
         previous = self.change(target, **values)
         return self.emit(type_, target, previous) if previous else None
+
+    def events(
+        self, *, types: Iterable[str] | None = None, api_version: str | None = None
+    ) -> list[Object]:
+        """This account's events in the order they happened, as they are delivered."""
+        return self._event_log.rendered(types=types, api_version=api_version, space=self.space)
 
 
 def merged(metadata: Mapping[str, Any], changes: Mapping[str, Any]) -> Object:

@@ -10,7 +10,8 @@ from types import TracebackType
 
 from aiohttp import web
 
-from standins.stripe.api import ApiRequest, handle
+from standins.stripe.api import handle
+from standins.stripe.calls import ApiRequest
 from standins.stripe.control import ROUTES
 from standins.stripe.errors import StripeError
 from standins.stripe.standin import StripeStandin
@@ -115,9 +116,11 @@ class StandinServer:
 
     @property
     def url(self) -> str:
+        """Where the API answers."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> StandinServer:
+        """Serve in a thread; returns once requests are answered."""
         self._thread.start()
         self._ready.wait(10)
         if self._failure is not None:

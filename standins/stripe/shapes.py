@@ -28,6 +28,7 @@ def clone(value: Any) -> Any:
 
 
 def list_object(data: list[Any], url: str, *, has_more: bool = False) -> Object:
+    """One page of a list, as Stripe answers it."""
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
 
 

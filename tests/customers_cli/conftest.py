@@ -13,9 +13,9 @@ import pytest
 from local.deploy import STACK
 from local.running import ACCOUNT, REGION, SECRET_KEY
 from local.stack import Stack
-from tests.functions.conftest import context, log, secrets_manager, wired
+from tests.functions.conftest import context, environ, log, secrets_manager, wired
 
-__all__ = ["context", "log", "secrets_manager", "wired"]
+__all__ = ["context", "environ", "log", "secrets_manager", "wired"]
 
 Place = Callable[[Stack, Path], dict[str, str]]
 

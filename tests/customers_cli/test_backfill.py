@@ -19,7 +19,7 @@ from shared.domain.errors import TryAgainLater
 from shared.integrations.stripe_gateway import Mode
 from shared.settings import Settings
 from shared.tenant import Tenant
-from standins.stripe import StandinServer, StripeAccount, StripeStandin
+from standins.stripe import StandinServer, StripeAccount, StripeStandin, payment_intents
 from standins.stripe.history import history
 from tests.customers_cli.stripe_past import (
     BOTH,
@@ -334,8 +334,10 @@ def test_failed_charges_do_not_hide_the_one_that_paid() -> None:
     session = shop.buy_one_off(customer=buyer, telegram_user_id=700001, outcome="failed")
     intent = shop.get("payment_intent", session["payment_intent"])
     for outcome in ("failed", "succeeded"):
-        shop.change(intent, payment_method=shop.attach_payment_method(buyer)["id"])
-        shop.attempt(intent, outcome)
+        with shop.ledger.transaction():
+            method = shop.attach_payment_method(buyer)["id"]
+            shop.ledger.change(intent, payment_method=method)
+            payment_intents.attempt(shop.ledger, intent, outcome)
     filled = World(standin)
     backfill(filled)
     assert filled.state() == webhooks(standin).state()

@@ -17,10 +17,17 @@ from shared.settings import Settings
 from shared.storage.bot import Bot
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
+from tests.dynamo import Tables
 from tests.functions.conftest import SECRET_ARNS
 from tests.functions.shop import CHAT, MovableClock, Shop
 
 URL = "https://api.example/v1/webhooks/stripe"
+
+
+@pytest.fixture
+def tables(dynoxide_tables: Tables) -> Tables:
+    """A database that describes its tables, which the doctor asks it to."""
+    return dynoxide_tables
 
 
 @pytest.fixture

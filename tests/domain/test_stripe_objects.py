@@ -15,8 +15,13 @@ DAY = 86_400
 
 
 @pytest.fixture
-def shop() -> StripeAccount:
-    return StripeStandin(now=START).live
+def standin() -> StripeStandin:
+    return StripeStandin(now=START)
+
+
+@pytest.fixture
+def shop(standin: StripeStandin) -> StripeAccount:
+    return standin.live
 
 
 def subscription(**more: Any) -> dict[str, Any]:
@@ -46,10 +51,10 @@ def subscription(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_both_shapes_of_an_object_say_the_same(
-    shop: StripeAccount, kind: str, normalise: Callable[[Any], Any]
+    standin: StripeStandin, shop: StripeAccount, kind: str, normalise: Callable[[Any], Any]
 ) -> None:
     bought = shop.subscribe(telegram_user_id=700001, trial_days=3)
-    shop.host.advance(4 * DAY)
+    standin.advance(4 * DAY)
     shop.renew(bought["id"])
     shop.portal_cancel(bought["id"])
     shop.buy_one_off(outcome="authorized", telegram_user_id=700001)

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from shared.domain import stripe_objects
-from shared.storage.customers import Customers
-from shared.storage.dynamo import Table, unmarshal
+from shared.domain.customer import Account, customer_id_of, identity, summarize
+from shared.domain.search import entry_of
+from shared.storage.customers import _account, _rows, _Stored, _unpack
+from shared.storage.dynamo import Item, unmarshal
 from shared.storage.items import Record, from_item
 from standins.telegram.bot_api import KICKED, MEMBER
 from tests.faults.world import INDEX, RECORDS, STORE, World
@@ -18,19 +20,20 @@ _WHEN = ("ended_at", "canceled_at")
 
 def check(world: World) -> list[str]:
     """Every invariant that is broken, as sentences; none where all is well."""
-    _make_sure(world)
+    known = records(world)
+    _make_sure(world, known)
     found = list(world.truth.violations)
     found += [f"undelivered: {d.event['type']}" for d in world.deliveries]
     found += [f"still due: {sk} since {at}" for at, _, sk in world.due()]
     found += _members(world)
-    found += _purchases(world)
-    found += _list(world)
+    found += _purchases(world, known)
+    found += _list(world, known)
     return found
 
 
-def _make_sure(world: World) -> None:
+def _make_sure(world: World, known: list[Record]) -> None:
     """Where nobody knows whether a request was recorded, the record says so."""
-    for record in records(world):
+    for record in known:
         if record.key.kind == "PURCHASE" and record.purchase.purchase_id in world.truth.unsure:
             intent = record.purchase.own.intent
             if intent is None or intent.mode != "immediately":
@@ -70,9 +73,9 @@ def _members(world: World) -> list[str]:
     return found
 
 
-def _purchases(world: World) -> list[str]:
+def _purchases(world: World, known: list[Record]) -> list[str]:
     found = []
-    for record in records(world):
+    for record in known:
         if record.key.kind != "PURCHASE":
             continue
         purchase = record.purchase
@@ -131,15 +134,45 @@ def _difference(one: Any, other: Any) -> str:
     return ", ".join(f"{name} {one.get(name)!r}/{other.get(name)!r}" for name in names)
 
 
-def _list(world: World) -> list[str]:
-    """The customer list shows what the records say: writing it anew changes nothing."""
-    dynamo = world.dynamo.copy()
-    before = dynamo.dump(INDEX)
-    customers = Customers(Table(dynamo, RECORDS), Table(dynamo, INDEX), world.time.time)
-    accounts = {record.key.pk.split("#", 2)[2] for record in records(world)}
-    for account in sorted(accounts):
-        customers.reindex(STORE, account, rewrite=True)
-    return [] if dynamo.dump(INDEX) == before else ["the customer list is out of date"]
+def _list(world: World, known: list[Record]) -> list[str]:
+    """The customer list shows what the records say: these rows and no others. Every customer's
+    item knows its accounts and its rows, and every account knows its customer."""
+    items = [unmarshal(item) for item in world.dynamo.dump(RECORDS)]
+    filed = {item["pk"]: _unpack(item) for item in items if item["sk"] == "CUSTOMER"}
+    profiles = [record for record in known if record.key.kind == "PROFILE"]
+    rows: list[Item] = []
+    found = []
+    for customer_id, accounts in _customers(known).items():
+        summary = summarize(customer_id, accounts)
+        wanted = {} if summary is None else _rows(STORE, entry_of(summary))
+        rows += wanted.values()
+        stored = filed.pop(STORE.customer_pk(customer_id), _Stored())
+        names = tuple(sorted(account.account for account in accounts))
+        if (stored.accounts, stored.keys, stored.dirty) != (names, frozenset(wanted), False):
+            found.append(f"{customer_id} does not know its accounts and rows")
+        for account in names:
+            pk = STORE.account_pk(account)
+            if any(r.key.pk == pk and r.own.get("customer_id") != customer_id for r in profiles):
+                found.append(f"{account} does not know that it is {customer_id}")
+    found += [f"{pk} is of nobody" for pk, stored in filed.items() if stored.row is not None]
+    rows.sort(key=lambda row: (row["pk"], row["sk"]))
+    if [unmarshal(item) for item in world.dynamo.dump(INDEX)] != rows:
+        found.append("the customer list is out of date")
+    return found
+
+
+def _customers(known: list[Record]) -> dict[str, list[Account]]:
+    """The accounts of each customer, as they say themselves who they are."""
+    accounts: dict[str, list[Record]] = {}
+    for record in known:
+        if record.key.kind in ("PROFILE", "PURCHASE"):
+            accounts.setdefault(record.key.pk.split("#", 2)[2], []).append(record)
+    found: dict[str, list[Account]] = {}
+    for name, parts in accounts.items():
+        account = _account(name, parts)
+        customer_id = customer_id_of(STORE.store_id, identity(name, account.profile))
+        found.setdefault(customer_id, []).append(account)
+    return found
 
 
 def final_state(world: World) -> dict[str, Any]:

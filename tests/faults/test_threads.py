@@ -10,24 +10,18 @@ from typing import Any
 import pytest
 
 from functions.cancel_purchase.cancel import Canceller
+from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.errors import CustomersError, OperationInProgress
 from shared.domain.purchase import When
-from shared.ending.drive import Driver
-from shared.ending.removal import AccessRemover
-from shared.integrations.telegram_gateway import TelegramGateway
-from shared.storage.chats import Chats
-from shared.storage.customers import Customers
-from shared.storage.dynamo import Table, unmarshal
+from shared.settings import Settings
+from shared.storage.dynamo import unmarshal
 from shared.storage.keys import purchase_key
-from shared.storage.products import Products
 from shared.storage.records import Records
-from shared.storage.registry import Registry
-from shared.storage.schedules import Schedules
-from tests.dynamo import Tables
-from tests.faults.boundaries import Process, TelegramSession, WrappedScheduler
+from tests.dynamo import Tables, write_all
+from tests.faults.boundaries import Process, StripeHttp, TelegramSession, WrappedScheduler
 from tests.faults.operations import begin
 from tests.faults.stripe_engine import DAY
-from tests.faults.world import INDEX, RECORDS, STORE, TOKEN, Gateway, World, customer_of
+from tests.faults.world import INDEX, RECORDS, STORE, VARIABLES, Secrets, World, customer_of
 from tests.telling import Tell
 
 THREADS = 50
@@ -45,30 +39,36 @@ class _RealTime:
         return None
 
 
+@pytest.fixture
+def tables(dynoxide_tables: Tables) -> Tables:
+    """A database that fifty connections ask at the same time."""
+    return dynoxide_tables
+
+
 def _fill(tables: Tables, world: World) -> None:
     for source, table in ((RECORDS, tables.records), (INDEX, tables.index)):
         items = [unmarshal(item) for item in world.dynamo.dump(source)]
-        table.batch_write(puts=items)
+        write_all(table, puts=items)
 
 
 def _canceller(tables: Tables, world: World, process: Process) -> Canceller:
-    table = Table(tables.client, tables.records.name)
-    records, registry = Records(table), Registry(table, STORE.store_id)
-    gateway = Gateway(process, interactive=True)
-    telegram = TelegramGateway(TelegramSession(process), "https://telegram.test", lambda **_: TOKEN)
-    return Canceller(
-        Driver(
-            records=records,
-            customers=Customers(table, Table(tables.client, tables.index.name)),
-            products=Products(records, Chats(table), registry, gateway),
-            registry=registry,
-            stripe=gateway,
-            remover=AccessRemover(table, telegram),
-            schedules=Schedules(
-                WrappedScheduler(process), group="group", revoker_arn="arn:f", role_arn="arn:r"
-            ),
-        )
+    clients: dict[str, Any] = {
+        "dynamodb": tables.client,
+        "scheduler": WrappedScheduler(process),
+        "secretsmanager": Secrets(),
+    }
+    names = {"RECORDS_TABLE": tables.records.name, "INDEX_TABLE": tables.index.name}
+    parts = Composition(
+        BUDGETS["cancel_purchase"],
+        Settings({**VARIABLES, **names}),
+        Leaves(
+            aws=clients.__getitem__,
+            stripe_http=lambda: StripeHttp(process),
+            telegram_session=lambda: TelegramSession(process),
+            count=lambda _: None,
+        ),
     )
+    return Canceller(parts.driver)
 
 
 @pytest.mark.parametrize("when", ["immediately", "period_end"])

@@ -9,46 +9,33 @@ lies behind the clients, and the clock.
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import heapq
 import hmac
-import importlib
 import json
 import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import stripe
 from botocore.exceptions import ClientError
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.period_end_revoker.revoke import Revoker, Swept
-from functions.stripe_webhook.context import Services
-from functions.stripe_webhook.receive import Receiver, without_failing
+from functions.stripe_webhook import handler as stripe_webhook
+from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import CustomersError
 from shared.domain.purchase import When
 from shared.ending.drive import Driver
-from shared.ending.removal import AccessRemover
-from shared.integrations.stripe_gateway import StripeGateway
-from shared.integrations.telegram_gateway import TelegramGateway
-from shared.storage.chats import Chats
-from shared.storage.customers import Customers
-from shared.storage.dynamo import Table
-from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, purchase_key
-from shared.storage.parked import Parked
-from shared.storage.products import Products
-from shared.storage.records import Records
-from shared.storage.registry import Registry
-from shared.storage.schedules import Schedules
+from shared.settings import Settings as FunctionSettings
+from shared.storage.keys import DUE_INDEX, purchase_key
 from shared.tenant import Tenant
-from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Settings
+from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Chat, Member, Settings
 from tests.dynamo import table_definition
 from tests.faults.boundaries import (
     Crash,
@@ -60,8 +47,8 @@ from tests.faults.boundaries import (
     WrappedScheduler,
     no_faults,
 )
-from tests.faults.memory_dynamo import MemoryDynamo
 from tests.faults.stripe_engine import LIVE, PERIOD, StripeEngine
+from tests.memory_dynamo.database import MemoryDynamo
 
 START = 1_790_000_000
 STORE = Tenant("demo")
@@ -69,21 +56,24 @@ RECORDS, INDEX = "records", "customer-index"
 SECRET = "whsec_faults"
 TOKEN = "123456:LOCAL"
 SWEEP_SECONDS = 60
-API_SECONDS = 8.5
-WEBHOOK_SECONDS = 8.0
-REVOKER_SECONDS = 855.0
-INTERACTIVE_TIMEOUTS = (1.0, 3.5)
-
-_CLOCKED = (
-    "functions.cancel_purchase.cancel",
-    "functions.stripe_webhook.guests",
-    "shared.integrations.stripe_gateway",
-    "shared.integrations.telegram_gateway",
-    "shared.storage.customers",
-    "shared.storage.dynamo",
-    "shared.storage.records",
-)
-"""Modules that sleep, or measure how long they wait, by the module ``time``."""
+SECRETS: dict[str, Any] = {
+    "stripe": {"live": "sk_live_faults", "test": "sk_test_faults"},
+    "webhook": {"secrets": [SECRET]},
+    "telegram": {"token": TOKEN},
+}
+VARIABLES = {
+    "DEFAULT_STORE": STORE.store_id,
+    "RECORDS_TABLE": RECORDS,
+    "INDEX_TABLE": INDEX,
+    "SCHEDULE_GROUP": "group",
+    "SCHEDULE_ROLE_ARN": "arn:r",
+    "REVOKER_ARN": "arn:f",
+    "STRIPE_API_BASE": "https://stripe.test",
+    "TELEGRAM_API_BASE": "https://telegram.test",
+    "STRIPE_API_SECRET_ARN": "stripe",
+    "STRIPE_WEBHOOK_SECRET_ARN": "webhook",
+    "TELEGRAM_SECRET_ARN": "telegram",
+}
 
 
 class VirtualTime:
@@ -104,18 +94,11 @@ class VirtualTime:
 
 @contextmanager
 def on_virtual_time() -> Iterator[VirtualTime]:
-    """Let the code measure time by a virtual clock, and log nothing."""
-    clock = VirtualTime()
-    modules = [importlib.import_module(name) for name in _CLOCKED]
-    before = [module.__dict__["time"] for module in modules]
+    """A virtual clock for a world; nothing is logged meanwhile."""
     logging.disable(logging.CRITICAL)
-    for module in modules:
-        module.__dict__["time"] = clock
     try:
-        yield clock
+        yield VirtualTime()
     finally:
-        for module, real in zip(modules, before, strict=True):
-            module.__dict__["time"] = real
         logging.disable(logging.NOTSET)
 
 
@@ -145,6 +128,9 @@ class Scheduler:
     late_seconds: int = 0
     doubled: bool = False
     loses: Callable[[str], bool] = lambda _name: False
+
+    def copy(self) -> Scheduler:
+        return replace(self, schedules=dict(self.schedules), timers=list(self.timers))
 
     def create_schedule(self, **request: Any) -> dict[str, Any]:
         if request["Name"] in self.schedules:
@@ -230,6 +216,23 @@ class Truth:
     removals: int = 0
     removed_at: dict[tuple[int, int], float] = field(default_factory=dict)
 
+    def copy(self) -> Truth:
+        return Truth(
+            dict(self.purchases),
+            dict(self.products),
+            dict(self.users),
+            {purchase: set(users) for purchase, users in self.ever.items()},
+            {user: list(purchases) for user, purchases in self.of_user.items()},
+            set(self.known),
+            set(self.asked),
+            set(self.unsure),
+            set(self.joined),
+            dict(self.guests_of_chats),
+            list(self.violations),
+            self.removals,
+            dict(self.removed_at),
+        )
+
 
 class World:
     """See the module's text."""
@@ -261,13 +264,13 @@ class World:
         other = World.__new__(World)
         other.__dict__ |= self.__dict__
         other.dynamo = self.dynamo.copy()
-        other.stripe = copy.deepcopy(self.stripe)
-        other.scheduler = copy.deepcopy(self.scheduler)
+        other.stripe = self.stripe.copy()
+        other.scheduler = self.scheduler.copy()
         other.telegram = other._bot_api()
-        other.telegram.chats = copy.deepcopy(self.telegram.chats)
-        other.telegram.users = copy.deepcopy(self.telegram.users)
-        other.truth = copy.deepcopy(self.truth)
-        other.deliveries = copy.deepcopy(self.deliveries)
+        other.telegram.chats = {key: _copy_of(chat) for key, chat in self.telegram.chats.items()}
+        other.telegram.users = {key: replace(user) for key, user in self.telegram.users.items()}
+        other.truth = self.truth.copy()
+        other.deliveries = [replace(delivery) for delivery in self.deliveries]
         other.down = dict(self.down)
         return other
 
@@ -279,46 +282,46 @@ class World:
     def process(self, faults: Faults | None = None) -> Process:
         return Process(self, faults or self.default_faults)
 
-    def driver(self, process: Process, *, interactive: bool) -> Driver:
-        clock = self.time.time
-        table = Table(WrappedDynamo(process), RECORDS)
-        records = Records(table, clock)
-        registry = Registry(table, STORE.store_id, self.time.monotonic)
-        gateway = Gateway(process, interactive=interactive)
-        session = TelegramSession(process)
-        return Driver(
-            records=records,
-            customers=Customers(table, Table(WrappedDynamo(process), INDEX), clock),
-            products=Products(records, Chats(table), registry, gateway, clock),
-            registry=registry,
-            stripe=gateway,
-            remover=AccessRemover(
-                table,
-                TelegramGateway(session, "https://telegram.test", _token),
-                clock=clock,
+    def parts(self, process: Process, function: str) -> Composition:
+        """What a function is made of when it is deployed, with this world for its leaves."""
+        clients: dict[str, Any] = {
+            "dynamodb": WrappedDynamo(process),
+            "scheduler": WrappedScheduler(process),
+            "secretsmanager": Secrets(),
+        }
+        parts = Composition(
+            BUDGETS[function],
+            FunctionSettings(VARIABLES),
+            Leaves(
+                aws=clients.__getitem__,
+                stripe_http=lambda: StripeHttp(process),
+                telegram_session=lambda: TelegramSession(process),
+                clock=self.time.time,
                 monotonic=self.time.monotonic,
                 sleep=self.time.sleep,
+                count=lambda _: None,
             ),
-            schedules=Schedules(
-                WrappedScheduler(process), group="group", revoker_arn="arn:f", role_arn="arn:r"
-            ),
-            clock=clock,
-            monotonic=self.time.monotonic,
         )
+        parts.begin()
+        return parts
+
+    def driver(self, process: Process, function: str) -> Driver:
+        return self.parts(process, function).driver
 
     def cancel(self, process: Process, purchase_id: str, when: When) -> Cancelled:
         """The owner cancels; whatever is answered is checked against Stripe and Telegram."""
         account = self.truth.purchases[purchase_id][0]
         since = self.stripe.number
         with self._asking(purchase_id, when):
-            done = Canceller(self.driver(process, interactive=True)).cancel(
+            parts = self.parts(process, "cancel_purchase")
+            done = Canceller(parts.driver).cancel(
                 STORE,
                 customer_of(account),
                 purchase_id,
                 when=when,
                 actor="owner",
                 reason=None,
-                deadline=self.time.now + API_SECONDS,
+                deadline=parts.deadline.act_until,
             )
         self._check_answer(done, purchase_id, when, since)
         return done
@@ -345,31 +348,15 @@ class World:
 
     def revoke_again(self, process: Process, purchase_id: str) -> Cancelled:
         account = self.truth.purchases[purchase_id][0]
-        canceller = Canceller(self.driver(process, interactive=True))
-        return canceller.revoke_again(
-            STORE, customer_of(account), purchase_id, deadline=self.time.now + API_SECONDS
+        parts = self.parts(process, "cancel_purchase")
+        return Canceller(parts.driver).revoke_again(
+            STORE, customer_of(account), purchase_id, deadline=parts.deadline.act_until
         )
 
     def receive(self, process: Process, event: dict[str, Any]) -> str:
         """Stripe delivers an event."""
         self._hear(event)
-        driver = self.driver(process, interactive=False)
-
-        def drive(key: Key) -> None:
-            driver.drive(key, deadline=self.time.now + WEBHOOK_SECONDS)
-
-        services = Services(
-            records=driver.records,
-            customers=driver.customers,
-            products=driver.products,
-            registry=driver.registry,
-            stripe=driver.stripe,
-            drive=without_failing(drive),
-            count=lambda _: None,
-            clock=self.time.time,
-        )
-        parked = Parked(driver.records.table, self.time.time)
-        receiver = Receiver(lambda _: [SECRET], services, parked, self.time.time)
+        receiver = stripe_webhook.receiver(self.parts(process, "stripe_webhook"))
         body = json.dumps(event).encode()
         result = receiver.receive(body, _signature(body, int(self.time.now)))
         if result != "applied":
@@ -377,14 +364,14 @@ class World:
         return result
 
     def sweep(self, process: Process) -> Swept:
-        revoker = Revoker(self.driver(process, interactive=False), self.time.monotonic)
-        return revoker.sweep(deadline=self.time.now + REVOKER_SECONDS)
+        parts = self.parts(process, "period_end_revoker")
+        return Revoker(parts.driver).sweep(deadline=parts.deadline.act_until)
 
     def fire(self, process: Process, event: dict[str, Any]) -> bool:
         """A schedule invokes the revoker."""
-        revoker = Revoker(self.driver(process, interactive=False), self.time.monotonic)
+        parts = self.parts(process, "period_end_revoker")
         key = purchase_key(Tenant(event["store"]), event["account"], event["purchase_id"])
-        return revoker.revoke(key, deadline=self.time.now + REVOKER_SECONDS)
+        return Revoker(parts.driver).revoke(key, deadline=parts.deadline.act_until)
 
     # -- what happens outside ----------------------------------------------------------------------
 
@@ -623,27 +610,18 @@ class World:
 
     def due(self) -> list[tuple[int, str, str]]:
         """What is due now by the ``due`` index: (due_at, pk, sk), the first first."""
-        found = [row for shard in DUE_SHARDS for row in self._due(shard, int(self.time.now))]
-        return sorted(found)
+        now = int(self.time.now)
+        shards = self.dynamo.index_rows(RECORDS, DUE_INDEX).values()
+        return sorted(row for rows in shards for row in rows if row[0] <= now)
 
     def next_due_at(self) -> int | None:
         """When the sweep next has something to do."""
-        first = [row[0] for shard in DUE_SHARDS for row in self._due(shard, 2**40, Limit=1)]
-        return min(first, default=None)
+        shards = self.dynamo.index_rows(RECORDS, DUE_INDEX).values()
+        return min((int(rows[0][0]) for rows in shards), default=None)
 
     def is_something_due(self) -> bool:
         due_at = self.next_due_at()
         return due_at is not None and due_at <= self.time.now
-
-    def _due(self, shard: str, until: int, **more: Any) -> list[tuple[int, str, str]]:
-        page = self.dynamo.query(
-            TableName=RECORDS,
-            IndexName=DUE_INDEX,
-            KeyConditionExpression="due_shard = :s AND due_at <= :n",
-            ExpressionAttributeValues={":s": {"S": shard}, ":n": {"N": str(until)}},
-            **more,
-        )
-        return [(int(i["due_at"]["N"]), i["pk"]["S"], i["sk"]["S"]) for i in page["Items"]]
 
     def settle(self, until: float) -> None:
         """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
@@ -676,35 +654,24 @@ class World:
         self.truth.violations.append(f"not at rest after a long time: {self.due()[:3]}")
 
 
-class Gateway(StripeGateway):
-    """The gateway, whose SDK speaks to the engine."""
+class Secrets:
+    """Secrets Manager; nothing goes wrong there."""
 
-    def __init__(self, process: Process, *, interactive: bool) -> None:
-        connect, read = INTERACTIVE_TIMEOUTS if interactive else (3.05, 9.0)
-        super().__init__(
-            lambda: {"live": "sk_live_faults", "test": "sk_test_faults"},
-            "https://stripe.test",
-            connect_timeout=connect,
-            read_timeout=read,
-        )
-        self._process = process
+    def get_secret_value(self, **request: Any) -> dict[str, Any]:
+        return {"SecretString": json.dumps(SECRETS[request["SecretId"]])}
 
-    def _client(self, key: str) -> stripe.StripeClient:
-        return stripe.StripeClient(
-            key,
-            http_client=StripeHttp(self._process),
-            base_addresses={"api": "https://stripe.test"},
-            max_network_retries=0,
-        )
+
+def _copy_of(chat: Chat) -> Chat:
+    return replace(
+        chat,
+        members={user: Member(**vars(member)) for user, member in chat.members.items()},
+        invite_links={link: dict(told) for link, told in chat.invite_links.items()},
+    )
 
 
 def customer_of(account: str) -> str:
     """The public id of a customer with this account alone."""
     return customer_id_of(STORE.store_id, f"account:{account}")
-
-
-def _token(*, fresh: bool = False) -> str:
-    return TOKEN
 
 
 def _signature(body: bytes, at: int) -> str:

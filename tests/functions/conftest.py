@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from functions.list_customers.handler import customer_index
-from shared import wiring
+from shared import compose
 from shared.observability import logger
-from shared.storage import aws
 from tests.dynamo import Tables
 
 SECRET_ARNS: dict[str, dict[str, Any]] = {
@@ -50,16 +48,11 @@ def secrets_manager() -> FakeSecretsManager:
 
 
 @pytest.fixture
-def wired(
-    tables: Tables, secrets_manager: FakeSecretsManager, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Tables]:
-    """The environment of every function, on the test's own tables.
-
-    Calls go through ``tables.client``, which counts them and may be told to fail.
-    """
-    environ = {
-        "RECORDS_TABLE": tables.records.name,
-        "INDEX_TABLE": tables.index.name,
+def environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of every function."""
+    variables = {
+        "RECORDS_TABLE": "records",
+        "INDEX_TABLE": "customer-index",
         "SCHEDULE_GROUP": "customers",
         "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
         "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
@@ -68,19 +61,29 @@ def wired(
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_ENDPOINT_URL_DYNAMODB": tables.endpoint,
         **{name: name for name in SECRET_ARNS},
     }
-    for name, value in environ.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def wired(
+    tables: Tables,
+    secrets_manager: FakeSecretsManager,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: None,
+) -> Iterator[Tables]:
+    """The functions on the test's own tables.
+
+    Calls go through ``tables.client``, which counts them and may be told to fail.
+    """
+    monkeypatch.setenv("RECORDS_TABLE", tables.records.name)
+    monkeypatch.setenv("INDEX_TABLE", tables.index.name)
     clients = {"dynamodb": tables.client, "secretsmanager": secrets_manager}
-    monkeypatch.setattr(aws, "client", clients.__getitem__)
-    wiring.reset()
-    customer_index.cache_clear()
-    yield tables
+    with compose.replaced(aws=clients.__getitem__):
+        yield tables
     monkeypatch.undo()
-    wiring.reset()
-    customer_index.cache_clear()
 
 
 class Context:

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from shared import assembly, wiring
-from shared.storage import aws
+from shared import compose
 from standins.stripe import StandinServer, StripeStandin
 from standins.telegram.server import TelegramStandin
 from tests import guards
@@ -92,6 +91,11 @@ class Shop:
     scheduler: FakeScheduler
     secrets: FakeSecretsManager
     context: Context = field(default_factory=Context)
+    seconds_passed: float = 0.0
+
+    def monotonic(self) -> float:
+        """The clock by which the functions measure waits and the age of what they keep."""
+        return time.monotonic() + self.seconds_passed
 
     def invoke(self, function: str, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         module = importlib.import_module(f"functions.{function}.handler")
@@ -209,22 +213,9 @@ class Shop:
         ]
 
 
-CACHED = (
-    ("functions.stripe_webhook.handler", ("receiver",)),
-    ("functions.cancel_purchase.handler", ("canceller", "reader")),
-    ("functions.get_customer.handler", ("reader",)),
-    ("functions.list_customers.handler", ("customer_index",)),
-    ("functions.period_end_revoker.handler", ("revoker",)),
-)
-
-
 def forget_what_was_made() -> None:
     """As if every function started cold."""
-    wiring.reset()
-    assembly.reset()
-    for module, names in CACHED:
-        for name in names:
-            getattr(importlib.import_module(module), name).cache_clear()
+    compose.function.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -252,15 +243,16 @@ def shop(
     telegram_server.bot_api.chats.clear()
     telegram_server.bot_api.users.clear()
     stripe = StripeStandin(api_keys=("sk_live_local", "sk_test_local"))
-    with StandinServer(stripe, deliver=False) as server, monkeypatch.context() as patch:
+    shop = Shop(wired, stripe, telegram_server, scheduler, secrets_manager)
+    with (
+        StandinServer(stripe, deliver=False) as server,
+        monkeypatch.context() as patch,
+        compose.replaced(aws=clients.__getitem__, monotonic=shop.monotonic),
+    ):
         patch.setenv("STRIPE_API_BASE", server.url)
         patch.setenv("TELEGRAM_API_BASE", telegram_server.url)
-        patch.setattr(aws, "client", clients.__getitem__)
-        forget_what_was_made()
-        shop = Shop(wired, stripe, telegram_server, scheduler, secrets_manager)
         stripe.add_endpoint(secret="whsec_local", send=shop.receive)
         yield shop
-    forget_what_was_made()
     stripe.close()
 
 

@@ -7,13 +7,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from functions.cancel_purchase import handler as cancel_handler
 from functions.cancel_purchase.replay import KEPT_SECONDS, once
+from shared import compose
 from shared.domain.errors import OperationInProgress
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.storage.registry import Registry
@@ -781,7 +782,9 @@ def test_stripe_is_not_asked_for_a_product_once_the_time_is_up(
     shop.deliver()
     shop.tables.records.delete("demo#PRODUCTS", f"PRODUCT#{product}")
     shop.stripe.clear_requests()
-    monkeypatch.setattr(cancel_handler, "BUDGET_SECONDS", 3.0)
+    hasty = replace(compose.BUDGETS["cancel_purchase"], act_within=3.0)
+    monkeypatch.setitem(compose.BUDGETS, "cancel_purchase", hasty)
+    compose.function.cache_clear()
     status, answer = shop.cancel()
     assert (status, answer["purchase"]["access"]["state"]) == (202, "revoking")
     assert shop.asked_stripe() == []

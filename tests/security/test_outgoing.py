@@ -7,25 +7,39 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, ParamValidationError
 
+from shared.compose import BUDGETS, Composition
 from shared.integrations.stripe_gateway import Mode, StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway, new_session
 from shared.settings import Settings
-from shared.storage import aws
 from shared.storage.dynamo import Table
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
 from tests import outgoing
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.dynamo import Tables
 from tests.functions.conftest import FakeSecretsManager
 from tests.functions.shop import CHAT, USER, FakeScheduler, Shop
 from tests.guards import Breach, breaches
+from tests.memory_dynamo.database import MemoryDynamo
 
 LIVE = Mode(livemode=True)
 
 
-def test_the_database_of_every_test_gets_requests_that_botocore_has_checked(shop: Shop) -> None:
-    assert shop.tables.client._client.meta.config.parameter_validation is True
+@pytest.mark.parametrize("kind", ["memory_tables", "dynoxide_tables"])
+def test_the_database_of_every_test_refuses_what_botocore_does_not_take(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    tables: Tables = request.getfixturevalue(kind)
+    name = tables.records.name
+    for wrong in (
+        {"TableName": name, "Key": {"pk": {"S": 1}, "sk": {"S": "x"}}},
+        {"TableName": name, "Key": {"pk": "x", "sk": {"S": "x"}}},
+        {"TableName": name, "Keys": {}},
+        {"TableName": name},
+    ):
+        with pytest.raises(ParamValidationError):
+            tables.client.get_item(**wrong)
 
 
 @pytest.mark.parametrize(("variable", "checked"), [("", False), ("true", True)])
@@ -34,12 +48,21 @@ def test_functions_check_their_requests_where_they_are_tried(
 ) -> None:
     """local/deploy.py sets the variable; a deployment does without."""
     monkeypatch.setenv("VALIDATE_REQUESTS", variable)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("RECORDS_TABLE", "records")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")  # nobody listens there
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
     assert Settings().validates_requests is checked
-    assert aws._config().parameter_validation is checked
+    client = Composition(BUDGETS["list_customers"]).aws("dynamodb")
+    with pytest.raises(ParamValidationError if checked else EndpointConnectionError):
+        client.get_item(TableName="records", Key={"pk": {"S": 5}})
 
 
 def stripe() -> StripeGateway:
-    return StripeGateway(lambda: {"live": "rk_live_x"}, "http://127.0.0.1:9")
+    return StripeGateway(
+        lambda: {"live": "rk_live_x"}, "http://127.0.0.1:9", connect_timeout=1.0, read_timeout=1.0
+    )
 
 
 def telegram() -> TelegramGateway:

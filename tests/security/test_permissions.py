@@ -8,10 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from shared.assembly import driver
 
-from functions.store_events import handler as store_events
-from shared import wiring
+from shared import compose
 from shared.domain.clock import iso
 from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
@@ -41,7 +39,6 @@ def cold(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
     def start(function: str, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         forget_what_was_made()
-        store_events.store_events.cache_clear()
         return invoke(function, event, context)
 
     monkeypatch.setattr(shop, "invoke", start)
@@ -259,8 +256,8 @@ def test_everything_that_is_allowed_is_needed_and_everything_needed_is_allowed(
     [
         lambda shop: shop.tables.records.delete("REGISTRY", "STORE#x"),
         lambda shop: shop.tables.index.put({"pk": Tenant("demo").index_pk("I"), "sk": "x"}),
-        lambda shop: wiring.secrets().get("STRIPE_API_SECRET_ARN"),
-        lambda shop: driver(interactive=False).schedules.delete(
+        lambda shop: compose.function("cancel_purchase").secrets.get("STRIPE_API_SECRET_ARN"),
+        lambda shop: compose.function("cancel_purchase").schedules.delete(
             purchase_key(Tenant("demo"), "cus_1", "sub_1")
         ),
     ],

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from shared import wiring
+from shared import compose
+from shared.domain.deadline import Deadline
 from shared.storage.bot import Bot
 from shared.storage.secrets import MAX_AGE_SECONDS, MIN_REFRESH_SECONDS, Secrets
 from tests.functions.conftest import FakeSecretsManager
-from tests.functions.shop import CHAT, USER, Shop
+from tests.functions.shop import CHAT, USER, Shop, forget_what_was_made
 from tests.functions.webhook_world import signed
 
 PING = json.dumps(
@@ -27,15 +27,14 @@ def bought(shop: Shop) -> Shop:
     """A shop with a buyer, whose functions have read every secret."""
     shop.sell()
     for arn in ("STRIPE_API_SECRET_ARN", "TELEGRAM_SECRET_ARN"):
-        wiring.secrets().get(arn)
+        compose.function("cancel_purchase").secrets.get(arn)
     shop.secrets.reads.clear()
     return shop
 
 
 @pytest.fixture
-def some_seconds_later(bought: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = time.monotonic
-    monkeypatch.setattr(wiring.secrets(), "_monotonic", lambda: real() + MIN_REFRESH_SECONDS + 1)
+def some_seconds_later(bought: Shop) -> None:
+    bought.seconds_passed += MIN_REFRESH_SECONDS + 1
 
 
 @pytest.mark.usefixtures("some_seconds_later")
@@ -95,18 +94,17 @@ def test_without_secrets_manager_the_last_copy_serves_and_none_is_a_fault_that_m
         raise EndpointConnectionError(endpoint_url="secretsmanager")
 
     monkeypatch.setattr(FakeSecretsManager, "get_secret_value", lambda self, **_: down())
-    real = time.monotonic
-    monkeypatch.setattr(wiring.secrets(), "_monotonic", lambda: real() + MAX_AGE_SECONDS + 1)
+    bought.seconds_passed += MAX_AGE_SECONDS + 1
     assert bought.receive(PING, {"Stripe-Signature": signed(PING)}) == 200
-    monkeypatch.setattr(wiring.secrets(), "_kept", {})
+    forget_what_was_made()
     assert bought.receive(PING, {"Stripe-Signature": signed(PING)}) >= 500
 
 
 def test_a_secret_is_read_again_after_five_minutes_and_not_before() -> None:
-    times = iter((0.0, 299.0, 300.0, 301.0))
+    now = [0.0]
     manager = FakeSecretsManager()
-    secrets = Secrets(manager, lambda: next(times))
-    for reads in (1, 1, 2, 2):
+    secrets = Secrets(manager, Deadline(lambda: now[0]))
+    for now[0], reads in ((0.0, 1), (299.0, 1), (300.0, 2), (301.0, 2)):
         secrets.get("CURSOR_SECRET_ARN")
         assert len(manager.reads) == reads
 

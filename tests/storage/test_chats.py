@@ -7,6 +7,7 @@ import pytest
 from shared.storage.chats import Chats
 from shared.tenant import Tenant
 from tests.dynamo import Tables
+from tests.storage.owners import owner_of
 
 DEMO = Tenant("demo")
 OTHER = Tenant("other")
@@ -21,8 +22,8 @@ def test_a_chat_belongs_to_the_store_that_registers_it_first(chats: Chats) -> No
     assert chats.claim(DEMO, "-1001")
     assert chats.claim(DEMO, "-1001")
     assert not chats.claim(OTHER, "-1001")
-    assert chats.owner_of("-1001") == "demo"
-    assert chats.owner_of("-1002") is None
+    assert owner_of(chats, "-1001") == "demo"
+    assert owner_of(chats, "-1002") is None
 
 
 @pytest.mark.parametrize("chat_id", ["@vip", "-01001", "1001", "", "-1001#x"])
@@ -36,7 +37,7 @@ def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.resolve(DEMO, "-5") == "-1005"
-    assert chats.owner_of("-1005") == "demo"
+    assert owner_of(chats, "-1005") == "demo"
     assert chats.current_ids(["-5", "-6", "-7", "-1005"]) == {
         "-5": "-1005",
         "-6": "-6",
@@ -55,7 +56,7 @@ def test_a_chat_that_moves_to_another_stores_id_is_that_stores(chats: Chats) -> 
     chats.claim(OTHER, "-1005")
     assert not chats.migrated(DEMO, "-5", "-1005")
     assert chats.resolve(DEMO, "-5") is None
-    assert chats.owner_of("-1005") == "other"
+    assert owner_of(chats, "-1005") == "other"
 
 
 def test_a_store_cannot_move_anothers_chat(chats: Chats) -> None:

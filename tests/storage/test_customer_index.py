@@ -18,7 +18,7 @@ from shared.storage.customers import Customers, _rows
 from shared.storage.dynamo import Table
 from shared.storage.records import Records
 from shared.tenant import Tenant
-from tests.dynamo import Tables
+from tests.dynamo import Tables, write_all
 from tests.storage import people
 from tests.storage.index_in_memory import IndexInMemory
 
@@ -91,12 +91,12 @@ def make_person(chance: random.Random, number: int, tenant: Tenant = DEMO) -> Pe
 
 
 def put(table: Table, person: Person, tenant: Tenant = DEMO) -> None:
-    table.batch_write(puts=list(_rows(tenant, entry_of(person.row)).values()))
+    write_all(table, puts=list(_rows(tenant, entry_of(person.row)).values()))
 
 
 def drop(table: Table, person: Person) -> None:
     rows = _rows(DEMO, entry_of(person.row)).values()
-    table.batch_write(deletes=[(row["pk"], row["sk"]) for row in rows])
+    write_all(table, deletes=[(row["pk"], row["sk"]) for row in rows])
 
 
 def ask_anything(chance: random.Random, folk: list[Person]) -> dict[str, Any]:
@@ -178,8 +178,8 @@ def in_memory() -> Store:
 
 
 @pytest.fixture
-def populated(tables: Tables) -> Store:
-    return tables.index, fill(tables.index)
+def populated(dynoxide_tables: Tables) -> Store:
+    return dynoxide_tables.index, fill(dynoxide_tables.index)
 
 
 def compare_with_brute_force(store: Store, seed: int, bound: int, queries: int) -> None:

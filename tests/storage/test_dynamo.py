@@ -1,13 +1,13 @@
-"""The fixture itself, and what the code relies on in any DynamoDB."""
+"""The fixtures themselves, and what the code relies on in any DynamoDB."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.domain.deadline import Deadline
 from shared.domain.errors import TryAgainLater
 from shared.storage.dynamo import ConditionFailed, Contention
 from shared.tenant import Tenant
@@ -15,6 +15,13 @@ from tests.dynamo import Tables
 
 DEMO = Tenant("demo")
 PK = DEMO.account_pk("cus_1")
+
+
+@pytest.fixture(params=["memory_tables", "dynoxide_tables"])
+def tables(request: pytest.FixtureRequest) -> Tables:
+    """The tables in memory, and those of a real database."""
+    found: Tables = request.getfixturevalue(request.param)
+    return found
 
 
 def test_a_refused_write_returns_what_is_stored(tables: Tables) -> None:
@@ -55,9 +62,9 @@ class Meeting:
 
 
 @pytest.fixture
-def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waited(tables: Tables) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    tables.records.deadline = Deadline(sleep=waits.append)
     return waits
 
 

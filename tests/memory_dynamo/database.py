@@ -4,23 +4,24 @@ The fault suites run the real code some hundred thousand times; over a socket th
 hours. ``test_memory_dynamo.py`` does thousands of random calls here and on dynoxide and compares
 answers, errors and what is stored: only therefore may the suites trust it.
 
-Every call is atomic. Not modelled: sizes (pages of 1 MB, items of 400 KB), capacity, and
+Every call is atomic. The values of attributes go in and out as they are, and nobody changes one in
+place; items are copied. Not modelled: sizes (pages of 1 MB, items of 400 KB), capacity, and
 ``TransactionConflict``, which DynamoDB answers instead of letting one of two transactions wait.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.faults import expressions
-from tests.faults.expressions import Invalid, Typed
+from tests.memory_dynamo import expressions
+from tests.memory_dynamo.expressions import Invalid, Typed
 
 Stored = dict[str, Typed]
 _MAX = "\U0010ffff"
@@ -41,18 +42,19 @@ class _Index:
         sort = "" if self.sort is None else _plain(item[self.sort])
         return _plain(item[self.partition]), (sort, item["pk"]["S"], item["sk"]["S"])
 
-    def add(self, item: Stored) -> None:
-        entry = self.entry(item)
-        if entry is not None:
-            insort(self.rows.setdefault(entry[0], []), entry[1])
-
-    def discard(self, item: Stored) -> None:
-        entry = self.entry(item)
-        if entry is not None:
-            rows = self.rows[entry[0]]
-            del rows[bisect_left(rows, entry[1])]
+    def move(self, old: Stored | None, new: Stored | None) -> None:
+        """Let an item's row follow a change of the item."""
+        before = None if old is None else self.entry(old)
+        after = None if new is None else self.entry(new)
+        if before == after:
+            return
+        if before is not None:
+            rows = self.rows[before[0]]
+            del rows[bisect_left(rows, before[1])]
             if not rows:
-                del self.rows[entry[0]]
+                del self.rows[before[0]]
+        if after is not None:
+            insort(self.rows.setdefault(after[0], []), after[1])
 
     def project(self, item: Stored) -> Stored:
         if self.projected is None:
@@ -65,9 +67,12 @@ class _Table:
     items: dict[str, dict[str, Stored]] = field(default_factory=dict)
     order: dict[str, list[str]] = field(default_factory=dict)
     indexes: dict[str, _Index] = field(default_factory=dict)
+    index_keys: tuple[tuple[str, str], ...] = ()
+    """The attributes that indexes have as keys, and their types."""
 
     def get(self, pk: str, sk: str) -> Stored | None:
-        return self.items.get(pk, {}).get(sk)
+        partition = self.items.get(pk)
+        return None if partition is None else partition.get(sk)
 
     def put(self, item: Stored) -> None:
         pk, sk = item["pk"]["S"], item["sk"]["S"]
@@ -76,9 +81,7 @@ class _Table:
         if old is None:
             insort(self.order.setdefault(pk, []), sk)
         for index in self.indexes.values():
-            if old is not None:
-                index.discard(old)
-            index.add(item)
+            index.move(old, item)
         partition[sk] = item
 
     def delete(self, pk: str, sk: str) -> None:
@@ -88,11 +91,11 @@ class _Table:
         order = self.order[pk]
         del order[bisect_left(order, sk)]
         for index in self.indexes.values():
-            index.discard(old)
+            index.move(old, None)
 
 
 class MemoryDynamo:
-    """Tables in memory. Thread-safe; values in and out are copies."""
+    """Tables in memory. Thread-safe."""
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
@@ -113,6 +116,9 @@ class MemoryDynamo:
                 projected = frozenset({"pk", "sk", *schema, *more})
             sort = schema[1] if len(schema) > 1 else None
             table.indexes[index["IndexName"]] = _Index(schema[0], sort, projected)
+            # Here all of them are strings but ``due_at``.
+            kinds = tuple((name, "N" if name.endswith("_at") else "S") for name in schema)
+            table.index_keys += kinds
         self._tables[TableName] = table
 
     # -- snapshots -------------------------------------------------------------------------------
@@ -135,6 +141,7 @@ class MemoryDynamo:
                         )
                         for key, index in table.indexes.items()
                     },
+                    table.index_keys,
                 )
         return other
 
@@ -143,13 +150,19 @@ class MemoryDynamo:
         with self._lock:
             found = self._tables[table]
             return [
-                _copy(found.items[pk][sk]) for pk in sorted(found.order) for sk in found.order[pk]
+                dict(found.items[pk][sk]) for pk in sorted(found.order) for sk in found.order[pk]
             ]
+
+    def index_rows(self, table: str, index: str) -> dict[Any, list[tuple[Any, str, str]]]:
+        """Every row of an index, by its partition, as sorted (sort value, pk, sk)."""
+        with self._lock:
+            rows = self._tables[table].indexes[index].rows
+            return {partition: list(found) for partition, found in rows.items()}
 
     # -- reads -----------------------------------------------------------------------------------
 
     def get_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "TableName", "Key", "ConsistentRead", "ProjectionExpression", _NAMES)
+        _only(request, _GET)
         with self._lock:
             pk, sk = _key(request["Key"])
             item = self._table(request).get(pk, sk)
@@ -157,12 +170,12 @@ class MemoryDynamo:
         return {} if shown is None else {"Item": shown}
 
     def batch_get_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "RequestItems")
+        _only(request, _BATCH)
         responses: dict[str, list[Stored]] = {}
         count = 0
         with self._lock:
             for name, wanted in request["RequestItems"].items():
-                _only(wanted, "Keys", "ConsistentRead", "ProjectionExpression", _NAMES)
+                _only(wanted, _BATCH_KEYS)
                 keys = [_key(key) for key in wanted["Keys"]]
                 count += len(keys)
                 if not keys:
@@ -177,27 +190,16 @@ class MemoryDynamo:
         return {"Responses": responses, "UnprocessedKeys": {}}
 
     def query(self, **request: Any) -> dict[str, Any]:
-        _only(
-            request,
-            "TableName",
-            "IndexName",
-            "KeyConditionExpression",
-            "FilterExpression",
-            "ProjectionExpression",
-            "ScanIndexForward",
-            "ConsistentRead",
-            "Limit",
-            "ExclusiveStartKey",
-            "Select",
-            _NAMES,
-            _VALUES,
-        )
-        with self._lock, _validated():
-            return self._query(request)
+        _only(request, _QUERY)
+        with self._lock:
+            try:
+                return self._query(request)
+            except Invalid as error:
+                raise _error("ValidationException", str(error)) from error
 
     def _query(self, request: Mapping[str, Any]) -> dict[str, Any]:
         table = self._table(request)
-        names, values = request.get(_NAMES, {}), request.get(_VALUES, {})
+        names, values = request.get(_NAMES, _NOTHING), request.get(_VALUES, _NOTHING)
         wanted = expressions.key_condition(request["KeyConditionExpression"])
         filtered = request.get("FilterExpression")
         keep = None if filtered is None else expressions.condition(filtered)
@@ -250,21 +252,21 @@ class MemoryDynamo:
     # -- writes ----------------------------------------------------------------------------------
 
     def put_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "TableName", "Item", *_CONDITIONAL)
+        _only(request, _PUT)
         with self._lock:
-            self._apply(self._checked("Put", request, _ConditionFailed))
+            self._apply(self._checked("Put", request))
         return {}
 
     def delete_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "TableName", "Key", *_CONDITIONAL)
+        _only(request, _DELETE)
         with self._lock:
-            self._apply(self._checked("Delete", request, _ConditionFailed))
+            self._apply(self._checked("Delete", request))
         return {}
 
     def update_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "TableName", "Key", "UpdateExpression", "ReturnValues", *_CONDITIONAL)
+        _only(request, _UPDATE)
         with self._lock:
-            write = self._checked("Update", request, _ConditionFailed)
+            write = self._checked("Update", request)
             self._apply(write)
             wanted = request.get("ReturnValues", "NONE")
             if wanted == "NONE":
@@ -272,10 +274,10 @@ class MemoryDynamo:
             if wanted != "ALL_NEW":
                 raise NotImplementedError(f"ReturnValues {wanted}")
             assert write.item is not None
-            return {"Attributes": _copy(write.item)}
+            return {"Attributes": dict(write.item)}
 
     def batch_write_item(self, **request: Any) -> dict[str, Any]:
-        _only(request, "RequestItems")
+        _only(request, _BATCH)
         with self._lock:
             writes: list[_Write] = []
             for name, requests in request["RequestItems"].items():
@@ -285,11 +287,11 @@ class MemoryDynamo:
                     ((kind, body),) = each.items()
                     body = {**body, "TableName": name}
                     if kind == "PutRequest":
-                        _only(body, "TableName", "Item")
-                        writes.append(self._checked("Put", body, _ConditionFailed))
+                        _only(body, _PUT)
+                        writes.append(self._checked("Put", body))
                     elif kind == "DeleteRequest":
-                        _only(body, "TableName", "Key")
-                        writes.append(self._checked("Delete", body, _ConditionFailed))
+                        _only(body, _DELETE)
+                        writes.append(self._checked("Delete", body))
                     else:
                         raise NotImplementedError(kind)
             if len({(w.table_name, w.pk, w.sk) for w in writes}) != len(writes):
@@ -299,7 +301,7 @@ class MemoryDynamo:
         return {"UnprocessedItems": {}}
 
     def transact_write_items(self, **request: Any) -> dict[str, Any]:
-        _only(request, "TransactItems", "ClientRequestToken")
+        _only(request, _TRANSACTION)
         actions = request["TransactItems"]
         if not 1 <= len(actions) <= 100:
             raise _error("ValidationException", "1 to 100 actions in a transaction")
@@ -312,7 +314,7 @@ class MemoryDynamo:
             for action in actions:
                 ((kind, body),) = action.items()
                 try:
-                    writes.append(self._checked(kind, body, _ConditionFailed))
+                    writes.append(self._checked(kind, body))
                     reasons.append({"Code": "None"})
                 except _ConditionFailed as failed:
                     reason: dict[str, Any] = {
@@ -338,44 +340,35 @@ class MemoryDynamo:
 
     # -- one write -------------------------------------------------------------------------------
 
-    def _checked(
-        self, kind: str, body: Mapping[str, Any], failure: type[_ConditionFailed]
-    ) -> _Write:
+    def _checked(self, kind: str, body: Mapping[str, Any]) -> _Write:
         """What a write would do; raises where its condition doesn't hold."""
         table = self._table(body)
-        pk, sk = _key(body["Item"] if kind == "Put" else body["Key"], exact=kind != "Put")
+        pk, sk = _key(body["Item"]) if kind == "Put" else _exact_key(body["Key"])
         old = table.get(pk, sk)
-        with _validated():
-            text = body.get("ConditionExpression")
-            parsed = None if text is None else expressions.condition(text)
-            change = None
-            if kind == "Update":
-                change = expressions.update(body["UpdateExpression"])
-            elif kind == "ConditionCheck" and parsed is None:
-                raise _error("ValidationException", "a check needs a condition")
-            elif kind not in ("Put", "Delete", "ConditionCheck"):
-                raise NotImplementedError(kind)
-            used: list[expressions.Parsed | expressions.Update] = [
-                part for part in (parsed, change) if part is not None
-            ]
-            _all_used(
-                body,
-                frozenset(name for part in used for name in part.names),
-                frozenset(value for part in used for value in part.values),
-            )
-            names, values = body.get(_NAMES, {}), body.get(_VALUES, {})
-            if parsed is not None and not parsed.condition(old or {}, names, values):
+        if kind not in ("Put", "Update", "Delete", "ConditionCheck"):
+            raise NotImplementedError(kind)
+        text = body.get("ConditionExpression")
+        if kind == "ConditionCheck" and text is None:
+            raise _error("ValidationException", "a check needs a condition")
+        try:
+            parsed = _parsed(text, body.get("UpdateExpression"))
+            _all_used(body, parsed.names, parsed.values)
+            names, values = body.get(_NAMES, _NOTHING), body.get(_VALUES, _NOTHING)
+            if parsed.holds is not None and not parsed.holds(old or _NOTHING, names, values):
                 shown = body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-                raise failure(_copy(old) if shown and old is not None else None)
+                raise _ConditionFailed(dict(old) if shown and old is not None else None)
             if kind == "ConditionCheck":
                 return _Write(table, body["TableName"], pk, sk, check_only=True)
             new: Stored | None = None
             if kind == "Put":
-                new = _copy(body["Item"])
+                new = dict(body["Item"])
+            elif kind == "Update":
+                assert parsed.change is not None
+                new = _updated(old, body["Key"], parsed.change, names, values)
+            if new is not None:
                 _check_index_keys(table, new)
-            elif change is not None:
-                new = _updated(old, body["Key"], change, names, values)
-                _check_index_keys(table, new)
+        except Invalid as error:
+            raise _error("ValidationException", str(error)) from error
         return _Write(table, body["TableName"], pk, sk, new)
 
     def _apply(self, write: _Write) -> None:
@@ -388,7 +381,7 @@ class MemoryDynamo:
 
     def _key_of(self, action: Mapping[str, Any]) -> tuple[str, str, str]:
         ((kind, body),) = action.items()
-        pk, sk = _key(body["Item"] if kind == "Put" else body["Key"], exact=kind != "Put")
+        pk, sk = _key(body["Item"]) if kind == "Put" else _exact_key(body["Key"])
         return body["TableName"], pk, sk
 
     def _table(self, request: Mapping[str, Any]) -> _Table:
@@ -421,11 +414,36 @@ class _ConditionFailed(ClientError):  # type: ignore[misc] # botocore has no typ
 
 _NAMES = "ExpressionAttributeNames"
 _VALUES = "ExpressionAttributeValues"
+_NOTHING: dict[str, Any] = {}
 _CONDITIONAL = (
     "ConditionExpression",
     "ReturnValuesOnConditionCheckFailure",
     _NAMES,
     _VALUES,
+)
+# The parameters of each call that are understood here.
+_GET = frozenset({"TableName", "Key", "ConsistentRead", "ProjectionExpression", _NAMES})
+_BATCH = frozenset({"RequestItems"})
+_BATCH_KEYS = frozenset({"Keys", "ConsistentRead", "ProjectionExpression", _NAMES})
+_PUT = frozenset({"TableName", "Item", *_CONDITIONAL})
+_DELETE = frozenset({"TableName", "Key", *_CONDITIONAL})
+_UPDATE = frozenset({"TableName", "Key", "UpdateExpression", "ReturnValues", *_CONDITIONAL})
+_TRANSACTION = frozenset({"TransactItems", "ClientRequestToken"})
+_QUERY = frozenset(
+    {
+        "TableName",
+        "IndexName",
+        "KeyConditionExpression",
+        "FilterExpression",
+        "ProjectionExpression",
+        "ScanIndexForward",
+        "ConsistentRead",
+        "Limit",
+        "ExclusiveStartKey",
+        "Select",
+        _NAMES,
+        _VALUES,
+    }
 )
 
 
@@ -433,41 +451,58 @@ def _error(code: str, message: str, **more: Any) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}, **more}, "Operation")
 
 
-class _validated:  # noqa: N801 - reads as a statement
-    """Turns :class:`Invalid` into DynamoDB's answer."""
+@dataclass(frozen=True)
+class _Parsed:
+    """A write's expressions, and the placeholders that both use."""
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Invalid):
-            raise _error("ValidationException", str(error)) from error
+    holds: expressions.Condition | None
+    change: expressions.Update | None
+    names: frozenset[str]
+    values: frozenset[str]
 
 
-def _only(request: Mapping[str, Any], *known: str) -> None:
-    unknown = request.keys() - set(known)
-    if unknown:
-        raise NotImplementedError(f"parameters {sorted(unknown)}")
+@lru_cache(maxsize=1024)
+def _parsed(condition: str | None, update: str | None) -> _Parsed:
+    parsed = None if condition is None else expressions.condition(condition)
+    change = None if update is None else expressions.update(update)
+    used = [part for part in (parsed, change) if part is not None]
+    return _Parsed(
+        None if parsed is None else parsed.condition,
+        change,
+        frozenset(name for part in used for name in part.names),
+        frozenset(value for part in used for value in part.values),
+    )
+
+
+def _only(request: Mapping[str, Any], known: frozenset[str]) -> None:
+    if not request.keys() <= known:
+        raise NotImplementedError(f"parameters {sorted(request.keys() - known)}")
 
 
 def _all_used(request: Mapping[str, Any], names: frozenset[str], values: frozenset[str]) -> None:
     """DynamoDB refuses placeholders that are unused or missing."""
-    given_names = request.get(_NAMES, {}).keys()
-    given_values = request.get(_VALUES, {}).keys()
+    given_names = request.get(_NAMES, _NOTHING).keys()
+    given_values = request.get(_VALUES, _NOTHING).keys()
     if given_names != names:
         raise _error("ValidationException", f"unused or missing: {sorted(given_names ^ names)}")
     if given_values != values:
         raise _error("ValidationException", f"unused or missing: {sorted(given_values ^ values)}")
 
 
-def _key(key: Mapping[str, Typed], *, exact: bool = True) -> tuple[str, str]:
+def _key(key: Mapping[str, Typed]) -> tuple[str, str]:
     try:
         pk, sk = key["pk"]["S"], key["sk"]["S"]
     except KeyError:
         raise _error("ValidationException", "the key is not pk and sk") from None
-    if not pk or not sk or (exact and len(key) != 2):
+    if not pk or not sk:
         raise _error("ValidationException", "the key is not pk and sk, filled")
     return pk, sk
+
+
+def _exact_key(key: Mapping[str, Typed]) -> tuple[str, str]:
+    if len(key) != 2:
+        raise _error("ValidationException", "the key is not pk and sk")
+    return _key(key)
 
 
 def _name(name: str, names: Mapping[str, str]) -> str:
@@ -476,13 +511,6 @@ def _name(name: str, names: Mapping[str, str]) -> str:
 
 def _plain(value: Typed) -> Any:
     return expressions.plain(value)[1]
-
-
-def _copy(item: Mapping[str, Typed]) -> Stored:
-    return {
-        name: {"SS": list(value["SS"])} if "SS" in value else dict(value)
-        for name, value in item.items()
-    }
 
 
 def _projection_names(request: Mapping[str, Any]) -> frozenset[str]:
@@ -495,10 +523,10 @@ def _projection_names(request: Mapping[str, Any]) -> frozenset[str]:
 def _projected(item: Stored, request: Mapping[str, Any]) -> Stored:
     text = request.get("ProjectionExpression")
     if text is None:
-        return _copy(item)
-    names = request.get(_NAMES, {})
+        return dict(item)
+    names = request.get(_NAMES, _NOTHING)
     wanted = {_name(name, names) for name in expressions.projection(text)}
-    return _copy({name: value for name, value in item.items() if name in wanted})
+    return {name: value for name, value in item.items() if name in wanted}
 
 
 def _updated(
@@ -508,13 +536,14 @@ def _updated(
     names: Mapping[str, str],
     values: Mapping[str, Typed],
 ) -> Stored:
-    changed = [_name(name, names) for name in change.attributes]
-    if len(set(changed)) != len(changed):
+    listed = [_name(name, names) for name in change.attributes]
+    changed = set(listed)
+    if len(changed) != len(listed):
         raise Invalid("two paths overlap")
-    if {"pk", "sk"} & set(changed):
+    if "pk" in changed or "sk" in changed:
         raise Invalid("a part of the key can't be updated")
-    before = old or {}
-    new = dict(old) if old is not None else _copy(key)
+    before = old or _NOTHING
+    new = dict(key if old is None else old)
     for name, operand in change.sets:
         value = operand(before, names, values)
         if value is None:
@@ -525,7 +554,7 @@ def _updated(
     for name, placeholder in change.adds:
         attribute, value = _name(name, names), values[placeholder]
         new[attribute] = _added(before.get(attribute), value)
-    return _copy(new)
+    return new
 
 
 def _added(old: Typed | None, value: Typed) -> Typed:
@@ -542,13 +571,11 @@ def _added(old: Typed | None, value: Typed) -> Typed:
 
 
 def _check_index_keys(table: _Table, item: Stored) -> None:
-    """An index's key attribute must have its type; here all are strings but ``due_at``."""
-    for index in table.indexes.values():
-        for name in (index.partition, index.sort):
-            if name is None or name not in item:
-                continue
+    """An index's key attribute must have its type."""
+    for name, wanted in table.index_keys:
+        if name in item:
             ((kind, raw),) = item[name].items()
-            if kind != ("N" if name.endswith("_at") else "S") or raw == "":
+            if kind != wanted or raw == "":
                 raise Invalid(f"type mismatch or empty value for the index key {name}")
 
 
@@ -602,4 +629,4 @@ def _start_key(index: _Index | None, item: Stored) -> Stored:
     names: Iterable[str] = ("pk", "sk")
     if index is not None:
         names = ("pk", "sk", index.partition, *([] if index.sort is None else [index.sort]))
-    return copy.deepcopy({name: item[name] for name in names})
+    return {name: item[name] for name in names}

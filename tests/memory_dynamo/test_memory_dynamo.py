@@ -16,8 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.dynamo import Tables, table_definition
-from tests.faults import expressions
-from tests.faults.memory_dynamo import MemoryDynamo
+from tests.memory_dynamo import expressions
+from tests.memory_dynamo.database import MemoryDynamo
 from tests.telling import Tell
 
 OPERATIONS = 2000
@@ -30,6 +30,12 @@ STRINGS = ["own", "k", "owner", "lease_owner", "row"]
 TEXTS = ["a", "b", "anna", "banana", "é", "Z"]
 
 Request = dict[str, Any]
+
+
+@pytest.fixture
+def tables(dynoxide_tables: Tables) -> Tables:
+    """The database that the one in memory is compared with."""
+    return dynoxide_tables
 
 
 class Chance:
@@ -345,6 +351,38 @@ def test_answers_errors_and_contents_are_those_of_dynoxide(
     assert seen["update_item ConditionalCheckFailedException"] > 50
     assert seen["transact_write_items TransactionCanceledException"] > 50
     assert seen["transact_write_items ok"] > 50
+
+
+def test_refusals_have_the_classes_and_parts_of_botocores(
+    memory_tables: Tables, dynoxide_tables: Tables
+) -> None:
+    def refused(tables: Tables, operation: str, request: Request) -> tuple[Any, ...]:
+        client, name = tables.client, tables.records.name
+        client.put_item(TableName=name, Item={"pk": {"S": "a"}, "sk": {"S": "b"}})
+        with pytest.raises(ClientError) as raised:
+            getattr(client, operation)(**_renamed(request, name))
+        error = raised.value
+        metadata = error.response["ResponseMetadata"]
+        parts = sorted(part for part in error.response if part.casefold() != "message")
+        return (type(error).__name__, error.operation_name, parts, metadata["HTTPStatusCode"])
+
+    item = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    new: Request = {
+        "TableName": TABLE,
+        "Item": item,
+        "ConditionExpression": "attribute_not_exists(pk)",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    calls: list[tuple[str, Request]] = [
+        ("put_item", new),
+        ("put_item", {**new, "ReturnValuesOnConditionCheckFailure": "NONE"}),
+        ("put_item", {"TableName": TABLE, "Item": {"pk": {"S": "a"}}}),
+        ("get_item", {"TableName": "no-such-table", "Key": item}),
+        ("transact_write_items", {"TransactItems": [{"Put": new}]}),
+    ]
+    for operation, request in calls:
+        ours = refused(memory_tables, operation, request)
+        assert ours == refused(dynoxide_tables, operation, request), operation
 
 
 def test_pages_of_an_index_lead_on_where_they_ended(tables: Tables) -> None:
