@@ -1,0 +1,5 @@
+"""Fixtures of the tests of the documentation: the shop in a box runs on these."""
+
+from tests.functions.conftest import environ, secrets_manager, wired
+
+__all__ = ["environ", "secrets_manager", "wired"]
