@@ -1,8 +1,9 @@
 """The one object that may build a partition key of a store.
 
-A :class:`Tenant` is made from the verified claim of a token, or from the registry entry of the
-Stripe account that signed an event, and from nothing else. Every key of a store's data starts
-with its id, so a request can't leave its store by carrying another's ids.
+A :class:`Tenant` is made from the verified claim of a token, from the registry entry of the Stripe
+account that signed an event, from a message of the store's own bus, or from what we stored
+ourselves (a schedule's input, a key), and never from what a request carries. Every key of a store's
+data starts with its id, so a request can't leave its store by carrying another's ids.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ changed facts, ``period_end_revoker`` when a schedule fires and when it sweeps: 
 :meth:`Driver.drive`. It takes the purchase's lease, asks :func:`shared.domain.steps.next_step`
 what is next, does it, records it, and asks again. Every step may be repeated after a crash.
 
-Stripe is asked first, then the schedule is set, then access ends: a person who was told that
-charges stop must not be charged because Telegram was slow.
+Stripe is asked first, then access ends, then the schedule is set: a person who was told that
+charges stop must not be charged because Telegram was slow, and the schedule depends on what is
+still to be done.
 """
 
 from __future__ import annotations

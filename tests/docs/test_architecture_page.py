@@ -356,9 +356,6 @@ def test_every_name_of_the_page_exists() -> None:
     assert unknown(name for name in NAME.findall(PAGE) if not name[0].startswith(COMMANDS)) == []
 
 
-@pytest.mark.skipif(
-    not (ROOT / COMMANDS / "app.py").is_file(), reason="the commands have no common app yet"
-)
 def test_every_operators_command_of_the_page_exists() -> None:
     assert unknown(name for name in NAME.findall(PAGE) if name[0].startswith(COMMANDS)) == []
 

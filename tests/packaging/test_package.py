@@ -20,6 +20,7 @@ import pytest
 
 from bench.measure import ROOT, Ran, Runner, fresh_bytecode
 from bench.world import World, get, world
+from shared.compose import BUDGETS
 from shared.storage.dynamo import DynamoClient
 from shared.storage.schedules import SchedulerClient
 from shared.storage.secrets import SecretsClient
@@ -42,7 +43,7 @@ OF_THE_RUNTIME = pytest.mark.skipif(
 
 # What isn't in a function's process after its first event. The driver brings Stripe, Telegram and
 # the schedules, which reading and most events don't need.
-UNNEEDED = ("boto3", "pydantic", "fastjsonschema", "stripe", "requests", "shared.ending.drive")
+UNNEEDED = ("pydantic", "fastjsonschema", "stripe", "requests", "shared.ending.drive")
 FORBIDDEN = {
     "list_customers": UNNEEDED,
     "get_customer": (*UNNEEDED, "shared.storage.customer_index"),
@@ -51,9 +52,9 @@ FORBIDDEN = {
         "aws_lambda_powertools.event_handler",
         "shared.storage.customer_index",
     ),
-    "period_end_revoker": ("boto3", "pydantic", "fastjsonschema", "stripe"),
-    "cancel_purchase": ("boto3", "pydantic", "shared.storage.customer_index"),
-    "store_events": ("boto3", "fastjsonschema", "stripe", "aws_lambda_powertools.event_handler"),
+    "period_end_revoker": ("pydantic", "fastjsonschema", "stripe"),
+    "cancel_purchase": ("pydantic", "shared.storage.customer_index"),
+    "store_events": ("fastjsonschema", "stripe", "aws_lambda_powertools.event_handler"),
 }
 
 PROFILE_CHANGED = {
@@ -124,8 +125,8 @@ def test_a_function_serves_its_first_event_without_what_it_does_not_need(
 
 def test_every_client_is_built_from_the_trimmed_data(packages: Path) -> None:
     code = (
-        "import botocore.session, json; s = botocore.session.get_session();"
-        f"clients = {{n: s.create_client(n) for n in {list(SERVICES)}}};"
+        "import boto3, json; s = boto3.session.Session();"
+        f"clients = {{n: s.client(n) for n in {list(SERVICES)}}};"
         "print(json.dumps({n: c.meta.method_to_api_mapping for n, c in clients.items()}))"
     )
     environ = {
@@ -158,14 +159,8 @@ def test_the_authorities_the_functions_trust_aws_by_are_in_the_layer(packages: P
     assert len(issuers) < 12
 
 
-def test_the_services_of_the_layer_are_those_the_code_asks_for() -> None:
-    asked = {
-        name
-        for folder in ("functions", "shared")
-        for path in (ROOT / folder).rglob("*.py")
-        for name in re.findall(r"aws\.client\(\"(\w+)\"\)", path.read_text())
-    }
-    assert asked == set(SERVICES)
+def test_the_services_of_the_layer_are_those_the_functions_may_call() -> None:
+    assert {name for budget in BUDGETS.values() for name in budget.services} == set(SERVICES)
 
 
 @OF_THE_RUNTIME
