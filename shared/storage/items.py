@@ -28,6 +28,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from shared.domain import customer as customer_rules
@@ -59,7 +60,7 @@ class Record:
     turns: int = 0
     products: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def purchase(self) -> Purchase:
         """The record as a purchase; only for ``PURCHASE`` keys."""
         purchase_id = self.key.sk.split("#", 1)[1]

@@ -23,12 +23,14 @@ class Covered:
 
     Attributes:
         boundaries: service → boundaries something went wrong at.
+        idle: runs of which one of their kind was enough, as nothing happened in them.
         enough: how many failures are looked for; ``None``: all.
     """
 
     runs: int = 0
     crashes: int = 0
     faults: int = 0
+    idle: int = 0
     boundaries: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     enough: int | None = None
@@ -40,7 +42,8 @@ class Covered:
 
     def __str__(self) -> str:
         services = ", ".join(f"{n} of {service}" for service, n in sorted(self.boundaries.items()))
-        return f"{self.runs} runs, {self.faults} faults, {self.crashes} crashes ({services})"
+        idle = f" ({self.idle} idle)" if self.idle else ""
+        return f"{self.runs} runs{idle}, {self.faults} faults, {self.crashes} crashes ({services})"
 
 
 @dataclass(frozen=True)

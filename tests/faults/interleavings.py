@@ -163,17 +163,43 @@ OTHERS: dict[str, Other] = {
 }
 
 
-def interleave(operation: Operation, number: int, others: list[Other], *, dies: bool) -> list[str]:
-    """One run; the invariants it breaks."""
+def interleave(
+    operation: Operation,
+    number: int,
+    others: list[Other],
+    *,
+    dies: bool,
+    unless_idle: bool = False,
+) -> tuple[list[str], bool]:
+    """One run: the invariants it breaks, and whether the others had nothing to do.
+
+    Args:
+        unless_idle: a run in which they had nothing to do is broken off; it would go on exactly
+            as the last one of those did.
+    """
     with begin(operation.world) as world:
         process = world.process()
         process.pause_at, process.dies_after_pause = number, dies
-        result = _stopped(world, operation, process, others)
+        idle = False
+
+        def happen() -> None:
+            nonlocal idle
+            before = world.moment()
+            for other in others:
+                other(world)
+            idle = world.moment() == before
+            process.dies_after_pause = dies or (idle and unless_idle)
+
+        result = _stopped(world, operation, process, happen)
+        if idle and unless_idle:
+            return [], idle
         recover(world, operation, result, lenient=True)
-        return invariants.check(world)
+        return invariants.check(world), idle
 
 
-def _stopped(world: World, operation: Operation, process: Process, others: list[Other]) -> Any:
+def _stopped(
+    world: World, operation: Operation, process: Process, happen: Callable[[], None]
+) -> Any:
     results: list[Any] = []
     stopped = threading.Event()
     process.paused = stopped
@@ -188,8 +214,7 @@ def _stopped(world: World, operation: Operation, process: Process, others: list[
     thread.start()
     stopped.wait()
     try:
-        for other in others:
-            other(world)
+        happen()
     finally:
         process.go_on.set()
         thread.join()
@@ -199,10 +224,15 @@ def _stopped(world: World, operation: Operation, process: Process, others: list[
 def explore(
     operation: Operation, others: dict[str, list[Other]], *, enough: int | None = None
 ) -> Covered:
-    """Every boundary of an operation × others × going on or dying."""
+    """Every boundary of an operation × others × going on or dying.
+
+    Some have nothing to do at some boundaries (a purchase that is cancelled is not cancelled in
+    the portal). The first of those is run to its end; the same run is not repeated for the next.
+    """
     covered = Covered(enough=enough)
     boundaries = undisturbed(operation).boundaries
     for number, boundary in enumerate(boundaries):
+        is_known = {False: False, True: False}
         for name, happening in others.items():
             for dies in (False, True):
                 if covered.has_enough:
@@ -210,7 +240,11 @@ def explore(
                 covered.runs += 1
                 covered.crashes += dies
                 covered.boundaries[boundary.service] += 1
-                broken = interleave(operation, number, happening, dies=dies)
+                broken, idle = interleave(
+                    operation, number, happening, dies=dies, unless_idle=is_known[dies]
+                )
+                is_known[dies] |= idle
+                covered.idle += idle
                 if broken:
                     how = "dies" if dies else "goes on"
                     where = f"{number} ({boundary.service} {boundary.call})"

@@ -51,7 +51,7 @@ def test_whatever_two_things_happen_in_between_the_invariants_hold(
         covered.runs += 1
         covered.crashes += dies
         covered.boundaries[boundaries[number].service] += 1
-        broken = interleave(operation, number, [OTHERS[name] for name in names], dies=dies)
+        broken, _ = interleave(operation, number, [OTHERS[name] for name in names], dies=dies)
         if broken:
             covered.failures.append(f"{operation.name} before {number}, {names}, {dies}: {broken}")
     tell(f"{operation.name}, then two others: a sample: {covered}")

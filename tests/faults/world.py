@@ -274,6 +274,17 @@ class World:
         other.down = dict(self.down)
         return other
 
+    def moment(self) -> tuple[Any, ...]:
+        """What differs between two moments if anything happened from the one to the other."""
+        return (
+            self.time.now,
+            self.stripe.number,
+            self.crossed,
+            len(self.scheduler.schedules),
+            [(delivery.event["id"], delivery.attempts) for delivery in self.deliveries],
+            self.truth.copy(),
+        )
+
     def is_down(self, service: str) -> bool:
         return self.down.get(service, 0) > self.time.now
 
