@@ -43,10 +43,15 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @cache
+def _resources() -> dict[str, Any]:
+    resources: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    return resources
+
+
+@cache
 def table_definition(resource: str) -> dict[str, Any]:
     """A table of the template as ``create_table`` takes it, without its name."""
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    properties = template["Resources"][resource]["Properties"]
+    properties = _resources()[resource]["Properties"]
     wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     return {name: properties[name] for name in wanted if name in properties}
 

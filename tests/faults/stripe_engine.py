@@ -277,8 +277,8 @@ class StripeEngine:
         subscription = self.objects["subscription", subscription_id]
         if subscription["status"] not in LIVE or not subscription["cancel_at_period_end"]:
             return
-        if subscription["cancel_at"] <= self.now:
-            return  # it is over, Stripe only has not come to it yet
+        if self._is_over(subscription):
+            return
         changed = {"cancel_at": None, "cancel_at_period_end": False, "canceled_at": None}
         self._changed(subscription, "uncancelled", "portal", **changed)
 
@@ -289,12 +289,12 @@ class StripeEngine:
 
     def fail_payment(self, subscription_id: str) -> None:
         subscription = self.objects["subscription", subscription_id]
-        if subscription["status"] == "active":
+        if subscription["status"] == "active" and not self._is_over(subscription):
             self._changed(subscription, "past_due", "stripe", status="past_due")
 
     def give_up_collecting(self, subscription_id: str) -> None:
         subscription = self.objects["subscription", subscription_id]
-        if subscription["status"] == "past_due":
+        if subscription["status"] == "past_due" and not self._is_over(subscription):
             self._end(subscription, self.now, "payment_failed", "stripe")
 
     def link(self, kind: str, id_: str, user: str) -> None:
@@ -345,6 +345,11 @@ class StripeEngine:
                 self._end(subscription, end, "cancellation_requested", "stripe")
             else:
                 self._renew(subscription, end)
+
+    def _is_over(self, subscription: Raw) -> bool:
+        """Whether its scheduled end has come, even if Stripe has not come to it yet: nothing is
+        taken back any more, and nothing more is to be paid."""
+        return subscription["cancel_at"] is not None and subscription["cancel_at"] <= self.now
 
     def _set_timer(self, subscription: Raw) -> None:
         heapq.heappush(self.timers, (_period_end(subscription) + LAG_SECONDS, subscription["id"]))

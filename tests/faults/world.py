@@ -427,6 +427,8 @@ class World:
 
     def link(self, purchase_id: str, user: str) -> None:
         """The store links another Telegram account to a purchase."""
+        if self.truth.users[purchase_id] == user:
+            return  # nothing changes at Stripe, so nothing is told
         kind = self.truth.purchases[purchase_id][1]
         target = ("subscription", purchase_id)
         if kind == "one_off":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -152,15 +153,40 @@ HISTORIES: list[Callable[[StripeAccount], list[Event]]] = [
 ]
 
 
-def permutations(world: World, events: list[Event]) -> Iterator[tuple[list[str], World]]:
-    """Every order of the events, each applied: common beginnings are applied once."""
-    if not events:
-        yield [], world
-    for number, event in enumerate(events):
-        after = world.copy()
-        assert after.receive(event) == "applied"
-        for order, end in permutations(after, [*events[:number], *events[number + 1 :]]):
-            yield [event["type"], *order], end
+@dataclass
+class Ending:
+    """What orders of events have led to.
+
+    Attributes:
+        order: the first of them.
+        orders: how many there are.
+    """
+
+    world: World
+    order: tuple[int, ...] = ()
+    orders: int = 1
+
+
+def endings(world: World, events: list[Event]) -> list[Ending]:
+    """What every order of the events leads to, each applied.
+
+    Beginnings that consist of the same events and led to the same tables, down to the last
+    attribute, go on alike: only one of them is gone on with, and counted for all.
+    """
+    reached = [Ending(world)]
+    for _ in events:
+        following: dict[Any, Ending] = {}
+        for each in reached:
+            for number in sorted({*range(len(events))} - {*each.order}):
+                after = each.world.copy()
+                assert after.receive(events[number]) == "applied"
+                order = (*each.order, number)
+                known = following.setdefault(
+                    (frozenset(order), after.everything()), Ending(after, order, 0)
+                )
+                known.orders += each.orders
+        reached = list(following.values())
+    return reached
 
 
 @pytest.mark.parametrize("scenario", HISTORIES, ids=lambda scenario: scenario.__name__)
@@ -170,15 +196,13 @@ def test_every_order_of_six_events_ends_in_the_same_records(
     standin = StripeStandin(now=START)
     events = scenario(standin.live)
     assert len(events) == 6
-    expected = World(standin).receive_all(events)
-    count = 0
-    for order, world in permutations(World(standin), events):
-        count += 1
-        if world.digest() != expected.digest():
-            assert world.state() == expected.state(), order
-        assert world.unlinked() == []
-        assert world.marked() == []
-    assert count == 720
+    expected = World(standin).receive_all(events).state()
+    found = endings(World(standin), events)
+    for each in found:
+        assert each.world.state() == expected, [events[number]["type"] for number in each.order]
+        assert each.world.unlinked() == []
+        assert each.world.marked() == []
+    assert sum(each.orders for each in found) == 720
 
 
 @pytest.fixture(scope="module", params=[0, 600], ids=["in one second", "over hours"])
@@ -224,8 +248,7 @@ def test_any_shuffle_of_forty_events_with_duplicates_ends_in_the_same_records(
     duplicates = data.draw(st.lists(st.sampled_from(events), max_size=10))
     order = data.draw(st.permutations([*events, *duplicates]))
     world = World(standin).receive_all(order)
-    if world.digest() != expected.digest():
-        assert world.state() == expected.state()
+    assert world.state() == expected.state()
     assert world.unlinked() == []
     assert world.marked() == []
 

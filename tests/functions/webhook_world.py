@@ -6,7 +6,6 @@ asked to drive.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -160,9 +159,10 @@ class World:
                     state[f"{name} {pk} {sk}"] = told
         return state
 
-    def digest(self) -> str:
-        text = json.dumps(self.state(), sort_keys=True, default=sorted)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def everything(self) -> str:
+        """What the tables hold, bookkeeping and all."""
+        tables = [self.memory.dump(name) for name in ("records", "index")]
+        return json.dumps(tables, sort_keys=True)
 
     def sources(self, sk_prefix: str) -> dict[str, dict[str, Any]]:
         """The sources of records, by sort key."""
