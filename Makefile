@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: help run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences docs test check lock install clean soak
+.PHONY: help run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences docs test test-quick check lock install clean soak
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -19,6 +19,8 @@ CUSTOMER ?=
 DO ?=
 WORKERS ?= 2
 TESTS ?= tests
+QUICK_TESTS := tests/domain tests/docs tests/ending tests/functions tests/test_architecture.py \
+	tests/test_budgets.py tests/operations/test_alarms.py tests/security/test_threats.py
 
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*):.* ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sort | \
@@ -75,6 +77,9 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+test-quick: install ## in a minute: the rules, the functions in memory, who imports whom, the documents
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(QUICK_TESTS)
 
 check: install ## lint, format, types, and known mistakes
 	$(VENV)/bin/ruff check .

@@ -28,12 +28,27 @@ StartStack = Callable[..., Stack]
 _GROUP = "stack"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "waits: what it waits for takes its time, so it comes late",
+        "breaks: it breaks parts of the stack for a while, so it comes last",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of them run in one worker: each worker would start a stack for itself."""
     for item in items:
         if {"stack", "start_stack"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(_GROUP))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """When its turn is: while others wait, nothing they wait for may be broken."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return 2 if "breaks" in marks else 1 if "waits" in marks else 0
 
 
 class EnforcingStack(Stack):

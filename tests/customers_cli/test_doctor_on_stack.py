@@ -23,6 +23,8 @@ from shared.storage.dynamo import Table
 from shared.storage.parked import Parked, ParkedEvent
 from shared.tenant import Tenant
 
+pytestmark = pytest.mark.breaks
+
 CHAT = -1001900000077
 # What other tests on this stack may have left behind.
 OTHERS = ("parked events of", "chat ")

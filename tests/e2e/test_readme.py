@@ -14,7 +14,7 @@ import pytest
 from local.seed import person
 from local.stack import ROOT, Stack
 from shared.domain.search import normalize
-from tests.e2e.test_store import Store, subscribe
+from tests.e2e.store import Store, subscribe
 
 README = (ROOT / "README.md").read_text()
 WALK = README.partition("## A walk")[2].partition("```sh")[2].partition("```")[0]

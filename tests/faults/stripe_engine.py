@@ -377,6 +377,9 @@ class StripeEngine:
         self._emit("customer.subscription.updated", subscription, before)
 
     def _schedule_end(self, subscription: Raw, by: str) -> None:
+        while _period_end(subscription) <= self.now:
+            # A period that is over can't be what it ends with: it has been renewed before.
+            self._renew(subscription, _period_end(subscription))
         changed = {
             "cancel_at": _period_end(subscription),
             "cancel_at_period_end": True,

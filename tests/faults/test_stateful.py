@@ -28,7 +28,6 @@ def test_random_runs_agree_with_the_model(part: int, tell: Tell) -> None:
             suppress_health_check=list(HealthCheck),
             print_blob=True,
             report_multiple_bugs=False,
-            database=None,
         ),
     )
     tell(", ".join(f"{n} {what}" for what, n in stateful.COVERED.items()))

@@ -9,6 +9,7 @@ import pytest
 _STACK_TESTS = Path(__file__).with_name("test_stack.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path == _STACK_TESTS:
