@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test check lock install clean soak
+.PHONY: run token store sweep reindex bench bench-list backfill replay bench-webhook doctor bot export forget audit checkov licences test test-quick check lock install clean soak
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -18,6 +18,8 @@ CUSTOMER ?=
 DO ?=
 WORKERS ?= 2
 TESTS ?= tests
+QUICK_TESTS := tests/domain tests/ending tests/functions tests/test_architecture.py \
+	tests/operations/test_alarms.py tests/security/test_threats.py
 
 # -- run -----------------------------------------------------------------------------------------
 
@@ -67,6 +69,9 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 
 test: install $(DEPLOY_VENV)/.installed ## WORKERS=4 runs more at once, TESTS=path only some
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+test-quick: install ## in a minute: the rules, the functions in memory, who imports whom, docs
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(QUICK_TESTS)
 
 check: install
 	$(VENV)/bin/ruff check .

@@ -20,7 +20,6 @@ from typing import Any
 SERVICES = {
     "dynamodb": (
         "BatchGetItem",
-        "BatchWriteItem",
         "DeleteItem",
         "GetItem",
         "PutItem",
