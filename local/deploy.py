@@ -17,10 +17,12 @@ import py_compile
 import re
 import shutil
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,25 @@ class Aws:
         """A boto3 client; DynamoDB's speaks to the one that keeps the data."""
         if url is None:
             url = self.dynamodb_url if service == "dynamodb" else self.url
-        return boto3.session.Session().client(
-            service,
-            region_name=REGION,
-            endpoint_url=url,
-            aws_access_key_id=ACCOUNT,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(retries={"max_attempts": 1}, proxies={}, read_timeout=310),
-        )
+        with _session_lock:
+            return _session().client(
+                service,
+                region_name=REGION,
+                endpoint_url=url,
+                aws_access_key_id=ACCOUNT,
+                aws_secret_access_key=SECRET_KEY,
+                config=Config(retries={"max_attempts": 1}, proxies={}, read_timeout=310),
+            )
+
+
+_session_lock = threading.Lock()
+
+
+@cache
+def _session() -> Any:
+    """One for all clients: it keeps the models of the services, which take long to read. It is no
+    session to make clients of in several threads at once."""
+    return boto3.session.Session()
 
 
 @dataclass(frozen=True)
