@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from customers_cli.backfill import Backfill, Progress
 from functions.stripe_webhook.events import HANDLERS
-from shared.integrations.stripe_gateway import Mode, Raw
+from shared.integrations.stripe_gateway import Mode
 from standins.stripe import StripeStandin
-from tests.functions.webhook_world import STORE, InProcessGateway, World
+from tests.functions.webhook_world import STORE, World
 
 BOTH = (Mode(True), Mode(False))
 DAY = 86_400
-
-
-class Watched(InProcessGateway):
-    """The gateway, with something that happens after each request.
-
-    Attributes:
-        after: called with the number of the request, counted from 1.
-    """
-
-    def __init__(self, standin: StripeStandin) -> None:
-        super().__init__(standin)
-        self.after: Callable[[int], None] = lambda _: None
-
-    def _send(
-        self,
-        key: str,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] | None,
-        options: Mapping[str, str],
-    ) -> Raw:
-        answer = super()._send(key, method, path, params, options)
-        self.after(len(self.asked))
-        return answer
 
 
 def webhooks(standin: StripeStandin, world: World | None = None) -> World:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from standins.stripe import StandinServer, StripeAccount, StripeStandin, payment
 from standins.stripe.history import history
 from tests.customers_cli.stripe_past import (
     BOTH,
-    Watched,
     backfill,
     some_days_ago,
     webhooks,
@@ -140,15 +138,11 @@ def test_whatever_happens_in_between_is_not_lost(
         known = len(standin.events(account=standin.live))
         (customer,) = (e["id"] for e in standin.live.all("customer"))
         (subscription,) = (e["id"] for e in standin.live.all("subscription"))
-        gateway = Watched(standin)
-        filled.services = _with_gateway(filled, gateway)
-        filled.receiver = replace(filled.receiver, services=filled.services)
         reached = False
 
         def after(
             number: int,
             standin: StripeStandin = standin,
-            gateway: Watched = gateway,
             filled: World = filled,
             customer: str = customer,
             subscription: str = subscription,
@@ -158,12 +152,12 @@ def test_whatever_happens_in_between_is_not_lost(
             nonlocal reached
             if number != at:
                 return
-            reached, gateway.after = True, lambda _: None
+            reached, filled.stripe.after = True, lambda _: None
             happens(standin.live, customer, subscription)
             if not late:
                 deliver(standin, filled, known)
 
-        gateway.after = after
+        filled.stripe.after = after
         backfill(filled)
         if not reached:
             break
@@ -182,9 +176,7 @@ def test_a_customer_deleted_in_between_stays_deleted() -> None:
         history(standin.live, events=18, start=some_days_ago(20))
         known = len(standin.events(account=standin.live))
         (customer,) = (e["id"] for e in standin.live.all("customer"))
-        filled, gateway = World(standin), Watched(standin)
-        filled.services = _with_gateway(filled, gateway)
-        filled.receiver = replace(filled.receiver, services=filled.services)
+        filled = World(standin)
 
         def after(
             number: int,
@@ -198,7 +190,7 @@ def test_a_customer_deleted_in_between_stays_deleted() -> None:
                 standin.live.delete_customer(customer)
                 deliver(standin, filled, known)
 
-        gateway.after = after
+        filled.stripe.after = after
         backfill(filled)
         (profile,) = filled.sources("PROFILE").values()
         assert profile["customer"]["deleted"], at
@@ -210,11 +202,6 @@ def deliver(standin: StripeStandin, world: World, known: int) -> None:
     for event in standin.events(account=standin.live)[known:]:
         if event["type"] in HANDLERS:
             assert world.receive(event) == "applied"
-
-
-def _with_gateway(world: World, gateway: Watched) -> Any:
-    products = replace(world.products, stripe=gateway)
-    return replace(world.services, stripe=gateway, products=products)
 
 
 # -- stopped and started again ---------------------------------------------------------------------
@@ -229,20 +216,18 @@ def test_a_run_killed_after_any_request_goes_on_where_it_was(tmp_path: Path) -> 
     for at in range(1, whole, 3):
         kept = tmp_path / f"{at}.json"
         filled = World(standin)
-        gateway = Watched(standin)
-        filled.services = _with_gateway(filled, gateway)
 
         def crash(number: int, at: int = at) -> None:
             if number == at:
                 raise Crash
 
-        gateway.after = crash
+        filled.stripe.after = crash
         with pytest.raises(Crash):
             backfill(filled, kept=kept)
-        gateway.after = lambda _: None
+        filled.stripe.after = lambda _: None
         backfill(filled, kept=kept)
         # A page, and what its objects need asked besides.
-        assert len(gateway.asked) <= whole + 8, at
+        assert len(filled.stripe.asked) <= whole + 8, at
         assert filled.state() == expected.state()
         assert not kept.exists()
 

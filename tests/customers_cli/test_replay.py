@@ -25,7 +25,7 @@ def replay(world: World, modes: tuple[Mode, ...] = BOTH) -> Replayed:
         drive=lambda _: None,
         count=lambda _: None,
     )
-    run = Replay(STORE, world.receiver, store_events, world.parked, world.stripe, modes)
+    run = Replay(STORE, world.receiver, store_events, world.parked, world.services.stripe, modes)
     return run.run(time.time())
 
 
@@ -128,7 +128,7 @@ def test_undelivered_events_are_applied_the_oldest_first_and_delivered_ones_not_
         Noting(),  # type: ignore[arg-type]
         _store_events(world),
         world.parked,
-        world.stripe,
+        world.services.stripe,
         BOTH,
     ).run(time.time())
     assert done.undelivered["applied"] == len(applied)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -14,9 +13,9 @@ import pytest
 from functions.stripe_webhook.event import Event
 from functions.stripe_webhook.events import HANDLERS
 from shared.domain import stripe_objects as of
-from shared.integrations.stripe_gateway import Raw, StripeMissing
+from shared.integrations.stripe_gateway import Raw
 from standins.stripe import OLDEST, StripeStandin
-from tests.functions.webhook_world import STORE, InProcessGateway, World
+from tests.functions.webhook_world import STORE, InProcessStripe, World
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "stripe"
 NEW, OLD = FIXTURES / "2026-10-28", FIXTURES / "2020-08-27"
@@ -107,15 +106,16 @@ LEAVES: dict[str, tuple[str, str, dict[str, Any]]] = {
 CONNECTION = {"account.application.deauthorized", "account.application.authorized"}
 
 
-class FixtureGateway(InProcessGateway):
+class FixtureStripe(InProcessStripe):
     """Stripe as far as the fixtures know it."""
 
-    def _send(self, key: str, method: str, path: str, *_: Any) -> Raw:
-        self.asked.append((method, path))
+    def answer(
+        self, method: str, path: str, pairs: list[tuple[str, str]], headers: Mapping[str, str]
+    ) -> tuple[int, str]:
         answer = _answers().get(path)
         if answer is None:
-            raise StripeMissing("no such fixture")
-        return copy.deepcopy(answer)
+            return 404, json.dumps({"error": {"code": "resource_missing", "message": "no fixture"}})
+        return 200, json.dumps(answer)
 
 
 @cache
@@ -127,7 +127,7 @@ def _answers() -> dict[str, Raw]:
 @pytest.fixture
 def world() -> World:
     standin = StripeStandin()
-    return World(standin, stripe=FixtureGateway(standin))
+    return World(standin, stripe=FixtureStripe(standin))
 
 
 def fixture(folder: Path, kind: str) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_an_event_leaves_what_it_says(world: World, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(path.stem for path in OLD.glob("*.json")))
 def test_an_event_says_the_same_in_the_old_shape(world: World, kind: str) -> None:
-    new = World(world.standin, stripe=FixtureGateway(world.standin))
+    new = World(world.standin, stripe=FixtureStripe(world.standin))
     assert new.receive(fixture(NEW, kind)) == "applied"
     old = fixture(OLD, kind)
     assert old["api_version"] == OLDEST

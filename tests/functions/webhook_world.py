@@ -11,22 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from stripe import StripeError, WebhookSignature
+import stripe
+from stripe import WebhookSignature
 
 from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver
+from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.clock import Clock, system_clock
-from shared.integrations.stripe_gateway import Raw, StripeGateway, _failure
-from shared.storage.chats import Chats
-from shared.storage.customers import Customers
-from shared.storage.dynamo import Table, unmarshal
+from shared.settings import Settings
+from shared.storage.dynamo import unmarshal
 from shared.storage.items import from_item
 from shared.storage.keys import Key
-from shared.storage.parked import Parked
-from shared.storage.products import Products
-from shared.storage.records import Records
-from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
 from standins.stripe.api import handle
@@ -41,45 +38,63 @@ KEYS = {"live": "sk_live_local", "test": "sk_test_local"}
 _BOOKKEEPING = ("v_", "r_", "m_", "x_", "rev", "written_at", "lease_", "parked_at", "dirty")
 
 
-class InProcessGateway(StripeGateway):
-    """The gateway with the stand-in behind its wire, without a socket.
+VARIABLES = {
+    "DEFAULT_STORE": STORE.store_id,
+    "RECORDS_TABLE": "records",
+    "INDEX_TABLE": "index",
+    "STRIPE_API_BASE": "http://stand-in",
+    "STRIPE_API_SECRET_ARN": "stripe",
+    "STRIPE_WEBHOOK_SECRET_ARN": "webhook",
+}
+SECRETS: dict[str, Any] = {"stripe": KEYS, "webhook": {"secrets": [SECRET]}}
+
+
+class Secrets:
+    """Secrets Manager."""
+
+    def get_secret_value(self, **request: Any) -> dict[str, Any]:
+        return {"SecretString": json.dumps(SECRETS[request["SecretId"]])}
+
+
+class InProcessStripe(stripe.HTTPClient):
+    """The stand-in behind Stripe's SDK, without a socket.
 
     Attributes:
         asked: (method, path) of every request.
+        after: called with the number of each request once it is answered, counted from 1.
     """
 
+    name = "in process"
+
     def __init__(self, standin: StripeStandin) -> None:
-        super().__init__(lambda: KEYS, "http://stand-in", connect_timeout=1.0, read_timeout=1.0)
+        super().__init__()
         self.standin = standin
         self.asked: list[tuple[str, str]] = []
+        self.after: Callable[[int], None] = lambda _: None
 
-    def _send(
+    def request(
         self,
-        key: str,
         method: str,
-        path: str,
-        params: Mapping[str, Any] | None,
-        options: Mapping[str, str],
-    ) -> Raw:
-        self.asked.append((method, path))
-        headers = {"Authorization": f"Bearer {key}"}
-        if "stripe_account" in options:
-            headers["Stripe-Account"] = options["stripe_account"]
-        pairs = [(name, _on_the_wire(value)) for name, value in (params or {}).items()]
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        **_: Any,
+    ) -> tuple[str, int, Mapping[str, str]]:
+        parts = urlsplit(url)
+        self.asked.append((method, parts.path))
+        pairs = parse_qsl(parts.query) + parse_qsl(post_data or "")
+        status, body = self.answer(method, parts.path, pairs, headers or {})
+        self.after(len(self.asked))
+        return body, status, {}
+
+    def answer(
+        self, method: str, path: str, pairs: list[tuple[str, str]], headers: Mapping[str, str]
+    ) -> tuple[int, str]:
         answer = handle(self.standin, ApiRequest(method.upper(), path, pairs, headers))
-        body: Raw = json.loads(answer.body)
-        if answer.status >= 300:
-            message = body["error"].get("message")
-            raise _failure(
-                StripeError(
-                    message, answer.body, answer.status, body, code=body["error"].get("code")
-                )
-            )
-        return body
+        return answer.status, answer.body
 
-
-def _on_the_wire(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    def close(self) -> None:
+        return None
 
 
 class World:
@@ -95,7 +110,7 @@ class World:
         standin: StripeStandin,
         client: Any = None,
         wrap: Callable[[Any], Any] = lambda client: client,
-        stripe: InProcessGateway | None = None,
+        stripe: InProcessStripe | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self.standin = standin
@@ -107,24 +122,35 @@ class World:
         self.client = wrap(client)
         self.driven: list[Key] = []
         self.counted: list[str] = []
-        self.table = Table(self.client, "records")
-        self.records = Records(self.table, clock)
-        self.customers = Customers(self.table, Table(self.client, "index"))
-        self.stripe = stripe or InProcessGateway(standin)
-        self.registry = Registry(self.table, STORE.store_id)
-        self.parked = Parked(self.table)
-        self.products = Products(self.records, Chats(self.table), self.registry, self.stripe, clock)
+        self.stripe = http = stripe or InProcessStripe(standin)
+        clients: dict[str, Any] = {"dynamodb": self.client, "secretsmanager": Secrets()}
+        parts = Composition(
+            BUDGETS["stripe_webhook"],
+            Settings(VARIABLES),
+            Leaves(
+                aws=clients.__getitem__,
+                stripe_http=lambda: http,
+                clock=clock,
+                count=self.counted.append,
+            ),
+        )
+        self.table = parts.records_table
+        self.records = parts.records
+        self.customers = parts.customers
+        self.registry = parts.registry
+        self.parked = parts.parked
+        self.products = parts.products
         self.services = Services(
             records=self.records,
             customers=self.customers,
             products=self.products,
             registry=self.registry,
-            stripe=self.stripe,
+            stripe=parts.stripe,
             drive=self.driven.append,
             count=self.counted.append,
             clock=clock,
         )
-        self.receiver = Receiver(lambda _: [SECRET], self.services, self.parked)
+        self.receiver = Receiver(parts.webhook_secrets, self.services, self.parked)
 
     def copy(self) -> World:
         """Another world with the same tables, and the same Stripe."""

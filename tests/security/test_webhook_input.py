@@ -17,7 +17,7 @@ from functions.stripe_webhook.signature import is_signed
 from shared.domain.errors import CustomersError
 from shared.showing.reader import Reader
 from standins.stripe import StripeStandin
-from tests.functions.test_webhook_events import NEW, FixtureGateway, fixture
+from tests.functions.test_webhook_events import NEW, FixtureStripe, fixture
 from tests.functions.webhook_world import SECRET, STORE, World, signed
 
 REFUSED = (400, 413)
@@ -107,7 +107,7 @@ def put(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
 
 def world() -> World:
     """Nothing stored yet, at a Stripe that knows what the fixtures are about."""
-    return World(STANDIN, stripe=FixtureGateway(STANDIN))
+    return World(STANDIN, stripe=FixtureStripe(STANDIN))
 
 
 def status_of(made: World, body: bytes, signature: str | None = None) -> tuple[int, str]:

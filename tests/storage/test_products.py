@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.merge import Observation
-from shared.integrations.stripe_gateway import StripeRefusal, StripeUnavailable
+from shared.integrations.stripe_gateway import StripeGateway, StripeRefusal, StripeUnavailable
 from shared.storage.products import Products
 from shared.tenant import Tenant
 from standins.stripe import StripeStandin
@@ -84,7 +84,7 @@ def test_what_stripe_does_not_answer_is_not_taken_for_nothing(
     world.standin.fail(status=500)
     with pytest.raises(StripeUnavailable):
         products.chats_ever(STORE, [made], True)
-    unconnected = replace(products, stripe=type(world.stripe)(world.standin))
-    unconnected.stripe._keys = dict
+    without_keys = StripeGateway(dict, "http://stand-in", connect_timeout=1.0, read_timeout=1.0)
+    unconnected = replace(products, stripe=without_keys)
     with pytest.raises(StripeRefusal):
         unconnected.chats_ever(STORE, [made], True)
