@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import json
 import logging
 import re
-import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -246,10 +246,10 @@ def _check_index(request: Mapping[str, Any]) -> None:
 
 
 def _callers() -> Iterator[str]:
-    frame = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None:
         yield frame.f_code.co_filename
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
 
 
 def _of_query(request: Mapping[str, Any]) -> list[str]:

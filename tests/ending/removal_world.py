@@ -7,6 +7,7 @@ Telegram is the stand-in's own state machine, called in this process through an 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -93,8 +94,7 @@ class Telegram(BaseAdapter):
         code, body = answer
         response = requests.Response()
         response.status_code = code
-        response._content = json.dumps(body).encode()
-        response._content_consumed = True  # type: ignore[attr-defined]
+        response.raw = io.BytesIO(json.dumps(body).encode())
         return response
 
     def close(self) -> None: ...
