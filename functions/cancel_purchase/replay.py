@@ -57,7 +57,8 @@ def once(
     try:
         made = answer()
     except BaseException:
-        table.delete(pk, sk)
+        with table.giving_back():
+            table.delete(pk, sk)
         raise
     table.update_blind(pk, sk, "SET answer = :answer", answer=json.dumps(made))
     return made

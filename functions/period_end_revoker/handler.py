@@ -10,7 +10,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions.period_end_revoker.revoke import Revoker, Swept
 from shared import compose
 from shared.compose import Composition
+from shared.domain.deadline import OutOfTime
 from shared.observability import invocation, logger, metrics
+from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
 
@@ -42,6 +44,9 @@ def _report(swept: Swept, parts: Composition) -> None:
     metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
-    bot = parts.bot.state()
+    try:
+        bot = parts.bot.state()
+    except (OutOfTime, *AWS_ERRORS):  # the numbers above are told all the same
+        return
     paused = not bot.removals_enabled or bot.paused_until > parts.leaves.clock()
     metrics.add_metric(name="BotPaused", unit=MetricUnit.Count, value=int(paused))

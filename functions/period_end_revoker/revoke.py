@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.domain.deadline import OutOfTime
 from shared.ending.drive import Driver
 from shared.observability import log_failure
 from shared.storage.items import Record
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key
 from shared.tenant import account_of, store_of
+
+# A sweep ends after the database timed out at so many records in a row.
+MOST_TIMEOUTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ class Revoker:
     def sweep(self, *, deadline: float) -> Swept:
         """Do everything that is due, oldest first, until the deadline."""
         counts: Counter[str] = Counter()
-        oldest = 0
+        oldest = timeouts = 0
         finished = True
+        table = self.driver.records.table
         for key in self._due():
             if self.driver.monotonic() >= deadline:
                 finished = False
@@ -69,13 +72,15 @@ class Revoker:
                     continue
                 oldest = max(oldest, now - max(record.due_at, record.written_at))
                 counts[self._settle(record, deadline)] += 1
-            except OutOfTime:
-                finished = False
-                break
             except Exception as error:  # noqa: BLE001
                 # One record must not keep the others from their turn; it stays due.
                 counts["failed"] += 1
                 log_failure("a due record could not be settled", error, record=key.sk)
+            timeouts = timeouts + 1 if table.deadline.has_given_up else 0
+            if timeouts == MOST_TIMEOUTS:
+                finished = False
+                break
+            table.deadline.go_on()
         return Swept(
             purchases=counts["purchases"],
             profiles=counts["profiles"],

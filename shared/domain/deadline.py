@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from shared.domain.errors import TryAgainLater
 
@@ -21,7 +22,7 @@ class Deadline:
 
     Attributes:
         monotonic: the clock by which it is measured, in seconds.
-        act_until: until when something outside may be begun (a step of a cancel, a removal).
+        act_until: after this time, no change outside (in Stripe, in Telegram) is begun.
     """
 
     def __init__(
@@ -33,6 +34,8 @@ class Deadline:
         self.act_until = math.inf
         self._sleep = sleep
         self._begin_until = math.inf
+        self._has_given_up = False
+        self._is_hopeless = False
 
     def start(self, *, act_within: float, begin_within: float) -> None:
         """Begin an invocation.
@@ -44,10 +47,11 @@ class Deadline:
         now = self.monotonic()
         self.act_until = now + act_within
         self._begin_until = now + begin_within
+        self.go_on()
 
     def left(self) -> float:
         """The seconds in which a call may still begin."""
-        return self._begin_until - self.monotonic()
+        return 0.0 if self._has_given_up else self._begin_until - self.monotonic()
 
     def check(self) -> None:
         """Refuse to begin another call when the time is up.
@@ -58,10 +62,33 @@ class Deadline:
         if self.left() <= 0:
             raise OutOfTime
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether a call timed out, so that no other is begun."""
+        return self._has_given_up
+
     def give_up(self) -> None:
-        """End the time now: a call timed out, and a second one would time out too."""
-        if math.isfinite(self._begin_until):
-            self.act_until = self._begin_until = self.monotonic()
+        """Begin no more calls: one timed out, and the next would probably time out too."""
+        self._has_given_up = math.isfinite(self._begin_until)
+
+    def go_on(self) -> None:
+        """Allow calls again: the next of several independent pieces of work begins."""
+        self._has_given_up = self._is_hopeless = False
+
+    @contextmanager
+    def giving_back(self) -> Iterator[None]:
+        """Allow one call after a call that timed out: to give back a lease or a lock.
+
+        A second one is allowed only if the first did not time out. Both begin in time.
+        """
+        if self._is_hopeless:
+            raise OutOfTime
+        before, self._has_given_up = self._has_given_up, False
+        try:
+            yield
+        finally:
+            self._is_hopeless = before and self._has_given_up
+            self._has_given_up = before or self._has_given_up
 
     def sleep(self, seconds: float) -> None:
         """Wait between two attempts.

@@ -18,8 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared.domain.clock import Clock, system_clock
 from shared.storage.dynamo import ConditionFailed, Table
 
@@ -133,8 +131,8 @@ class Bot:
         )
 
     def give_slot_back(self, slot: str, owner: str) -> None:
-        """Harmless when it is another's by now. A failure is let pass: the slot ends by itself."""
-        try:
+        """Give a slot back; harmless when it is another's by now."""
+        with self.table.giving_back():
             self.table.update_blind(
                 _PK,
                 slot,
@@ -143,8 +141,6 @@ class Bot:
                 names={"#owner": "owner"},
                 owner=owner,
             )
-        except (ConditionFailed, ClientError, BotoCoreError):
-            return
 
     # -- turns ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from botocore.exceptions import (
@@ -20,6 +21,7 @@ from botocore.exceptions import (
 
 from shared.domain.deadline import Deadline
 from shared.domain.errors import TryAgainLater
+from shared.observability import log_failure
 
 AWS_ERRORS = (BotoCoreError, ClientError)
 """What a call to AWS raises: a refusal, a timeout, no connection."""
@@ -147,19 +149,35 @@ class Table:
         self.name = name
         self.deadline = deadline or Deadline()
 
-    def _call(self, operation: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
-        """Every call goes through here: none is begun without time, or after one that timed out."""
+    def _call(self, operation: str, **request: Any) -> dict[str, Any]:
+        """Make a call of DynamoDB; every call goes through here.
+
+        None begins after the deadline, or after a call that timed out.
+        """
         self.deadline.check()
+        call: Callable[..., dict[str, Any]] = getattr(self.client, operation)
         try:
-            return operation(**request)
-        except _TIMED_OUT:
+            return call(**request)
+        except _TIMED_OUT as error:
             self.deadline.give_up()
+            log_failure("DynamoDB timed out", error, operation=operation)
             raise
 
+    @contextmanager
+    def giving_back(self) -> Iterator[None]:
+        """Around the write that gives back a lease, a lock or the like.
+
+        It is tried once more after a call that timed out. A failure is let pass: what was done
+        under a lease is done, and the lease ends by itself.
+        """
+        try:
+            with self.deadline.giving_back():
+                yield
+        except (ConditionFailed, TryAgainLater, *AWS_ERRORS):
+            return
+
     def get(self, pk: str, sk: str) -> Item | None:
-        answer = self._call(
-            self.client.get_item, TableName=self.name, Key=_key(pk, sk), ConsistentRead=True
-        )
+        answer = self._call("get_item", TableName=self.name, Key=_key(pk, sk), ConsistentRead=True)
         found = answer.get("Item")
         return None if found is None else unmarshal(found)
 
@@ -175,7 +193,7 @@ class Table:
         while todo:
             chunk, todo = todo[:100], todo[100:]
             answer = self._call(
-                self.client.batch_get_item,
+                "batch_get_item",
                 RequestItems={self.name: {"Keys": chunk, "ConsistentRead": True}},
             )
             for raw in answer["Responses"].get(self.name, ()):
@@ -192,7 +210,7 @@ class Table:
 
     def put(self, item: Item, condition: str | None = None, **values: Any) -> None:
         request: dict[str, Any] = {"TableName": self.name, "Item": marshal(item)}
-        self._conditional(self.client.put_item, request, condition, values)
+        self._conditional("put_item", request, condition, values)
 
     def update(
         self,
@@ -212,7 +230,7 @@ class Table:
         }
         if names:
             request["ExpressionAttributeNames"] = dict(names)
-        answer = self._conditional(self.client.update_item, request, condition, values)
+        answer = self._conditional("update_item", request, condition, values)
         return unmarshal(answer["Attributes"])
 
     def update_blind(
@@ -232,11 +250,11 @@ class Table:
         }
         if names:
             request["ExpressionAttributeNames"] = dict(names)
-        self._conditional(self.client.update_item, request, condition, values)
+        self._conditional("update_item", request, condition, values)
 
     def delete(self, pk: str, sk: str, condition: str | None = None, **values: Any) -> None:
         request: dict[str, Any] = {"TableName": self.name, "Key": _key(pk, sk)}
-        self._conditional(self.client.delete_item, request, condition, values)
+        self._conditional("delete_item", request, condition, values)
 
     def query(
         self,
@@ -267,7 +285,7 @@ class Table:
             request["Limit"] = limit
         if start is not None:
             request["ExclusiveStartKey"] = dict(start)
-        answer = self._call(self.client.query, **request)
+        answer = self._call("query", **request)
         return [unmarshal(raw) for raw in answer["Items"]], answer.get("LastEvaluatedKey")
 
     def query_all(
@@ -309,7 +327,7 @@ class Table:
                 the table.
         """
         try:
-            self._call(self.client.transact_write_items, TransactItems=list(actions))
+            self._call("transact_write_items", TransactItems=list(actions))
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
@@ -335,7 +353,7 @@ class Table:
 
     def _conditional(
         self,
-        call: Callable[..., dict[str, Any]],
+        operation: str,
         request: dict[str, Any],
         condition: str | None,
         values: Mapping[str, Any],
@@ -343,7 +361,7 @@ class Table:
         self._action(request, condition, values)
         for attempt in range(_MEETINGS):
             try:
-                return self._call(call, **request)
+                return self._call(operation, **request)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":

@@ -272,7 +272,7 @@ class Records:
 
     def release(self, key: Key, owner: str) -> None:
         """Give the lease back; harmless when it is another's by now."""
-        try:
+        with self.table.giving_back():
             self.table.update_blind(
                 key.pk,
                 key.sk,
@@ -281,8 +281,6 @@ class Records:
                 owner=owner,
                 one=1,
             )
-        except ConditionFailed:
-            return
 
     def save_own(self, record: Record, owner: str, change: Callable[[Purchase], Own]) -> Record:
         """Write our own part of a purchase, under its lease, which is renewed by it.

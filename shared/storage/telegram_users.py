@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from shared.domain.purchase import Purchase
 from shared.storage.dynamo import ConditionFailed, Table
 from shared.storage.items import from_item
@@ -79,8 +77,6 @@ class TelegramUsers:
     ) -> None:
         """Give the lock back; harmless when it is another's by now.
 
-        A failure is let pass: what was done under the lock is done, and the lock ends by itself.
-
         Args:
             at: purchases go on waiting until then, removals don't.
         """
@@ -89,9 +85,7 @@ class TelegramUsers:
             change = "SET lease_until = :at, settles_at = :at REMOVE #owner"
             values = {"at": int(at) + 1}
         pk = tenant.telegram_user_pk(user_id)
-        try:
+        with self.table.giving_back():
             self.table.update_blind(
                 pk, _LOCK, change, "#owner = :owner", {"#owner": "owner"}, owner=owner, **values
             )
-        except (ConditionFailed, ClientError, BotoCoreError):
-            return

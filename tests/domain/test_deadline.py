@@ -45,8 +45,42 @@ def test_calls_may_begin_until_the_time_is_up(deadline: Deadline, time: Time) ->
 
 def test_nothing_begins_after_a_call_that_timed_out(deadline: Deadline, time: Time) -> None:
     deadline.give_up()
-    assert deadline.act_until == time.now
+    assert deadline.has_given_up
+    assert deadline.left() == 0
     with pytest.raises(OutOfTime):
+        deadline.check()
+
+
+def test_the_next_independent_piece_of_work_may_begin_calls_again(
+    deadline: Deadline, time: Time
+) -> None:
+    deadline.give_up()
+    deadline.go_on()
+    deadline.check()
+    time.now += 20.0
+    with pytest.raises(OutOfTime):
+        deadline.check()
+
+
+def test_a_lease_may_be_given_back_after_a_call_that_timed_out(deadline: Deadline) -> None:
+    deadline.give_up()
+    for _ in range(2):
+        with deadline.giving_back():
+            deadline.check()
+        assert deadline.has_given_up
+
+
+def test_nothing_more_is_given_back_once_that_timed_out_too(deadline: Deadline) -> None:
+    deadline.give_up()
+    with deadline.giving_back():
+        deadline.give_up()
+    with pytest.raises(OutOfTime), deadline.giving_back():
+        raise AssertionError
+
+
+def test_nothing_is_given_back_when_the_time_is_up(deadline: Deadline, time: Time) -> None:
+    time.now += 20.0
+    with pytest.raises(OutOfTime), deadline.giving_back():
         deadline.check()
 
 
