@@ -45,7 +45,7 @@ _valid: set[Any] = set()
 
 def _shape(value: Any) -> Any:
     """What validation looks at: names, types, and whether texts and lists are empty."""
-    if isinstance(value, Mapping):
+    if value.__class__ is dict or isinstance(value, Mapping):
         return tuple([_named(name, part) for name, part in value.items()])
     if isinstance(value, (list, tuple)):
         return list, frozenset(map(_shape, value)), bool(value)

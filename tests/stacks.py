@@ -29,11 +29,9 @@ _GROUP = "stack"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for line in (
-        "waits: what it waits for takes its time, so it comes late",
-        "breaks: it breaks parts of the stack for a while, so it comes last",
-    ):
-        config.addinivalue_line("markers", line)
+    config.addinivalue_line(
+        "markers", "turn(number): when it runs, after all of lower numbers; tests without have 0"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -42,13 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"stack", "start_stack"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(_GROUP))
-    items.sort(key=_place)
+    items.sort(key=_turn)
 
 
-def _place(item: pytest.Item) -> int:
-    """When its turn is: while others wait, nothing they wait for may be broken."""
-    marks = {mark.name for mark in item.iter_markers()}
-    return 2 if "breaks" in marks else 1 if "waits" in marks else 0
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("turn")
+    return 0 if mark is None else int(mark.args[0])
 
 
 class EnforcingStack(Stack):

@@ -33,7 +33,7 @@ def test_an_end_with_the_period_leaves_the_buyer_in_until_then(
     assert store.asked_telegram("unbanChatMember", USER) == []
 
 
-@pytest.mark.waits
+@pytest.mark.turn(1)
 def test_a_schedule_fires_at_the_periods_end_and_takes_the_buyer_out(
     store: Store, ending: tuple[dict[str, Any], tuple[int, Any]]
 ) -> None:
