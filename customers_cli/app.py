@@ -68,6 +68,9 @@ class Commands(TyperGroup):
         except typer.TyperException as error:
             tell(_usage(error))
             code = Exit.COULD_NOT_RUN
+        except OSError as error:  # stdout can't be written to
+            tell(f"The output could not be written: {error.strerror or type(error).__name__}")
+            code = Exit.COULD_NOT_RUN
         if code == Exit.STOPPED and not isinstance(code, Exit):
             # Typer's own, for a Ctrl-C before the command began: nobody has told it yet.
             tell(NOTHING_DONE)

@@ -1,5 +1,4 @@
-"""Reads a store's Stripe account through Stripe's API, and ends in the records that its webhooks
-would have made.
+"""Reads a store's Stripe account and stores the records that its webhooks would have stored.
 
 Every object of every list is told to the function that the webhook tells an event of such an object
 to (:data:`functions.stripe_webhook.events.HANDLERS`); only what is stored comes from a fetch, which
@@ -480,7 +479,7 @@ def backfill(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
     for name, number in counted.items():
         print(f"{number:>9,} {name}")
     print(f"{pace.turns:,} requests to Stripe. The sweep did: {json.dumps(swept)}")
-    return Exit.DONE
+    return Exit.FOUND if progress.left_out else Exit.DONE
 
 
 def _showing(display: Display) -> Callable[[Progress], None]:

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,9 @@ def _run(
         tell(f"Stopped; {again or 'what was done stays'}" if begun else NOTHING_DONE)
         return Exit.STOPPED
     except BrokenPipeError:
-        raise  # whoever read our output is gone: Typer ends the process
+        # Whoever read our output is gone. Python would find that out once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.COULD_NOT_RUN
     except Failure as failure:
         tell(failure.sentence)
         return failure.code

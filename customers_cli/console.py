@@ -1,8 +1,8 @@
 """Puts the built console into the bucket of a deployment.
 
-Files with a digest of their content in their name come first and are kept for good; then those
-that say which of them to load, and are asked for anew each time. Files of earlier builds stay: a
-page that is open still asks for them.
+Files with a digest of their content in their name are uploaded first and cached for ever. Then come
+the files that name them; browsers check these each time. Files of earlier builds stay, because a
+page that is open may still load them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long work shows how far it got: a bar in a terminal, plain lines elsewhere."""
+"""Shows the progress of long work: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Doctor:
     Attributes:
         parts: gateways and records, for reading.
         dynamodb: client, for the tables themselves.
-        is_local: the local stack: what it has no need of is not asked for.
+        is_local: whether it is the local run; checks that make no sense there are left out.
         webhook_url: where Stripe has to send events.
         variables: the environment of the webhook and of the list, by name.
     """

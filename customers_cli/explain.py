@@ -13,7 +13,6 @@ from botocore import exceptions as aws
 from shared.domain.errors import TryAgainLater
 from shared.integrations.stripe_gateway import StripeError
 from shared.integrations.telegram_gateway import BotUnauthorized
-from shared.storage.dynamo import Contention
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
@@ -71,8 +70,6 @@ def explain(error: Exception, *, is_local: bool, target: str) -> str:
         return "Telegram does not accept the bot's token"
     if isinstance(error, TryAgainLater):
         return error.detail
-    if isinstance(error, Contention):
-        return "Others write the same records at this moment"
     if isinstance(error, OSError):
         name = "" if error.filename is None else f"{error.filename}: "
         return f"{name}{error.strerror or type(error).__name__}"

@@ -91,7 +91,7 @@ def _shown(record: Record) -> dict[str, Any]:
 def export_(run: Run, store: Store, customer: Customer) -> Exit:
     """Print all that is kept of one customer, as JSON.
 
-    It holds personal data: who asks for it has to be the person, or act for them.
+    The output holds personal data. Give it only to that person or their representative.
     """
     tenant = Tenant(store)
     run.target.require(tenant)

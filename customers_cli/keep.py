@@ -10,7 +10,7 @@ from typing import Any
 
 
 def keep(file: Path, progress: Any) -> None:
-    """Write a dataclass to a file, in one step: whoever is stopped leaves the old or the new."""
+    """Replace a file with a dataclass, in one step: it never holds half of it."""
     aside = file.with_suffix(".new")
     aside.write_text(json.dumps(asdict(progress)))
     os.replace(aside, file)

@@ -1,10 +1,11 @@
 """Applies again what could not be applied, and what Stripe could not deliver.
 
 Parked events of the store (and of no store, where their account has been registered since) are
-taken in the order they were made; those that now apply are no longer kept. Then Stripe is asked for
-the events of the last 30 days that reached no endpoint (``delivery_success=false``,
-https://docs.stripe.com/api/events/list), the oldest first: a purchase is stored before the event
-that ended another one. Removals are left to the sweep, which is run at the end.
+taken in the order they were made; those that can now be applied are deleted from the parked ones.
+Then Stripe is asked for the events of the last 30 days that reached no endpoint
+(``delivery_success=false``, https://docs.stripe.com/api/events/list), the oldest first: a purchase
+is stored before the event that ended another one. Removals are left to the sweep, which is run at
+the end.
 """
 
 from __future__ import annotations

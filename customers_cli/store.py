@@ -73,7 +73,7 @@ def _connection(connection: Connection | None, *, is_default: bool) -> str:
 
 @command(app, again="run it again to finish it")
 def remove(run: Run, store: Store) -> Exit:
-    """Take away what the registration of a store wrote; the data of the store stays.
+    """Remove a store's registration; its data stays.
 
     Its customers and purchases stay as they are. Events of its accounts are parked from then on,
     because no store has registered their account. Cancel what is to be cancelled first: afterwards

@@ -1,4 +1,6 @@
-"""An HTTP client for Stripe's SDK, for commands that read a lot: never too often, and patient.
+"""An HTTP client for Stripe's SDK that limits its rate and retries for minutes.
+
+Commands that read a lot use it.
 
 It is a leaf of the composition (:class:`shared.compose.Leaves`): the gateway above it is the one
 of the functions.
@@ -88,15 +90,14 @@ class PacedClient(stripe.HTTPClient):
     ) -> tuple[Any, int, Mapping[str, str]]:
         """The answer of the first attempt that got one, else of the last attempt.
 
-        The SDK gives every request that changes something an idempotency key, so that a repeated
-        one changes it once.
+        The SDK gives every POST an idempotency key, so a repeated one changes something once.
         """
         for wait in self._waits:
             self._pace.wait_for_turn()
             try:
                 answer = self._inner.request(method, url, headers, post_data)
             except stripe.APIConnectionError as error:
-                # Anything but a certificate that is not Stripe's may pass.
+                # All connection errors may be temporary, except a wrong certificate.
                 if isinstance(error.__cause__, requests.exceptions.SSLError):
                     raise
             else:

@@ -17,5 +17,6 @@ def sweep(run: Run) -> Exit:
     The sweep does everything that is due: it ends purchases, removes people from chats, and sets
     schedules that are missing.
     """
-    print(json.dumps(run.begin().sweep(), indent=2))
-    return Exit.DONE
+    swept = run.begin().sweep()
+    print(json.dumps(swept, indent=2))
+    return Exit.DONE if swept["finished"] and not swept["failed"] else Exit.FOUND

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 DATA_DIR = ".data"
 REVOKER = "RevokerFunctionArn"
-# A sweep may take as long as its function may.
-_LONGEST_INVOCATION = 310
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,9 @@ def choose(*given: Given, environ: Mapping[str, str] = os.environ) -> Choice:
     if typed["stack"] == "":
         raise Failure("--stack names no stack")
     stack = typed["stack"] or environ.get("STACK") or None
+    if typed["data_dir"] is not None and typed["stack"] is None and stack is not None:
+        # The folder was typed and the stack was not: the local run may be meant.
+        raise Failure(f"STACK names the stack {stack}: name --stack too, or unset STACK")
     if stack is None and (typed["region"] or typed["profile"]):
         raise Failure("--region and --profile need --stack: the local run has neither")
     return Choice(
@@ -227,7 +228,7 @@ def _local(choice: Choice) -> Target:
         proxies={},
     )
     target = Target(choice, choice.name, client, running.outputs)
-    target.settings  # noqa: B018 - asked for now: the file also outlives a run that was killed
+    target.settings  # noqa: B018 - asked for now: the file may be left over from a run that was killed
     return target
 
 
@@ -249,10 +250,11 @@ def _deployed(choice: Choice, stack: str) -> Target:
         if error.response["Error"]["Code"] == "ValidationError":
             raise Failure(f"There is no stack {stack} in {region}") from None
         raise
-    outputs = {
-        one["OutputKey"]: one["OutputValue"] for one in described["Stacks"][0].get("Outputs", ())
-    }
-    return Target(choice, f"stack {stack} in {region}", client, outputs)
+    found = described["Stacks"][0]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())}
+    # An ARN names a stack too; files are named by its plain name.
+    choice = replace(choice, stack=found["StackName"])
+    return Target(choice, f"{choice.name} in {region}", client, outputs)
 
 
 def _clients(
@@ -266,8 +268,10 @@ def _clients(
     import boto3
     from botocore.config import Config
 
-    from shared.compose import COMMAND
+    from shared.compose import BUDGETS, COMMAND
 
+    # A sweep may take as long as its function may.
+    longest_invocation = BUDGETS["period_end_revoker"].timeout + 10
     made: dict[str, Any] = {}
     session = session or boto3.session.Session()
     calls = COMMAND.aws
@@ -277,7 +281,7 @@ def _clients(
         if service not in made:
             config = Config(
                 connect_timeout=calls.connect,
-                read_timeout=_LONGEST_INVOCATION if service == "lambda" else calls.read,
+                read_timeout=longest_invocation if service == "lambda" else calls.read,
                 retries={"mode": "standard", "total_max_attempts": calls.attempts},
                 max_pool_connections=20,
                 proxies=proxies,

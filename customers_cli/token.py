@@ -34,7 +34,7 @@ def token(run: Run, store: Store) -> Exit:
 
 
 def _port() -> int:
-    """The port of the next run: the issuer's address in a token depends on nothing else."""
+    """The port of the next run: the only part of the issuer's address that can change."""
     text = os.environ.get("PORT") or "8080"
     if not text.isdecimal():
         raise Failure("PORT is not a number")

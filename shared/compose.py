@@ -71,10 +71,10 @@ class Budget:
     Attributes:
         timeout: the function's ``Timeout`` in template.yaml.
         services: the services of AWS that it calls.
-        act_within: no request to Stripe that changes something, no removal and no purchase is begun
-            later than this after the invocation began.
-        begin_within: no call at all is begun later than this. The longest call of AWS still ends
-            before ``timeout``.
+        act_within: how long after the start of an invocation the function may begin a change in
+            Stripe, a removal, or the next purchase.
+        begin_within: how long after the start any call may begin. The longest call of AWS still
+            ends before ``timeout``.
         aws: one call of AWS.
         stripe: one request to Stripe; ``None``: the function never asks Stripe.
         telegram: one request to Telegram, likewise.
@@ -89,21 +89,17 @@ class Budget:
     telegram: float | None = None
 
 
-# Somebody waits: DynamoDB answers within milliseconds, so what takes longer is a fault.
+# A person waits. DynamoDB normally answers within milliseconds, so a slower answer is a fault.
 _WAITED_FOR = Calls(connect=1.0, read=1.5, attempts=2)
 _IN_BACKGROUND = Calls(connect=1.0, read=3.0, attempts=2)
 _READING = ("dynamodb", "secretsmanager")
 _CHANGING = ("dynamodb", "secretsmanager", "scheduler")
 
 BUDGETS: dict[str, Budget] = {
-    "list_customers": Budget(
-        timeout=10, services=_READING, act_within=3.5, begin_within=3.5, aws=_WAITED_FOR
-    ),
-    "get_customer": Budget(
-        timeout=10, services=_READING, act_within=3.5, begin_within=3.5, aws=_WAITED_FOR
-    ),
-    # A person gets an answer within ten seconds, whatever Stripe and Telegram do: both are over
-    # after 8.5 s. The rest is for a database that fails afterwards.
+    "list_customers": Budget(timeout=10, services=_READING, begin_within=3.5, aws=_WAITED_FOR),
+    "get_customer": Budget(timeout=10, services=_READING, begin_within=3.5, aws=_WAITED_FOR),
+    # The owner gets an answer within ten seconds. Calls to Stripe and Telegram end after 8.5 s; the
+    # time after that is for a slow database.
     "cancel_purchase": Budget(
         timeout=22,
         services=_CHANGING,
@@ -113,7 +109,9 @@ BUDGETS: dict[str, Budget] = {
         stripe=Calls(connect=1.0, read=3.5),
         telegram=4.0,
     ),
-    # Stripe waits for the answer. A removal that was begun in time may last 12 s longer.
+    # Stripe waits for the answer. A removal that began in time may end up to 12 s after
+    # ``act_within``. A request to Stripe takes longer than the driver has here: what needs one is
+    # left to the revoker.
     "stripe_webhook": Budget(
         timeout=30,
         services=_CHANGING,
@@ -163,7 +161,7 @@ class Leaves:
     """What lies outside of the code: the tests and the simulator bring their own.
 
     Attributes:
-        aws: gives the client of a service of AWS; where it gives ``None``, boto3's is made.
+        aws: returns the client of an AWS service, or ``None`` to use boto3's.
         stripe_http: makes the HTTP client of Stripe's SDK; ``None``: the SDK's own.
         telegram_session: makes the session by which Telegram is asked; ``None``: a new one.
         clock: seconds since the epoch.

@@ -32,8 +32,8 @@ a terminal, plain lines elsewhere. An error is one sentence without secrets and 
 data.
 
 **Ctrl-C** stops a command at any point. `backfill` and `reindex` keep how far they got in the
-data folder, each target in a file of its own, and go on there when they are run again; of
-`replay`, `forget` and `store remove` what was done is done, and running them again does the rest.
+data folder, each target in a file of its own, and go on there when they are run again. `replay`,
+`forget` and `store remove` keep what they have done; run them again to do the rest.
 """
 
 

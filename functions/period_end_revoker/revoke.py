@@ -99,7 +99,7 @@ class Revoker:
         return "profiles"
 
     def _due(self) -> Iterator[Key]:
-        """What is due now, shard by shard in turn, so that no crowd keeps the others waiting."""
+        """What is due now. The shards take turns, so a long one does not delay the others."""
         now = int(self.driver.clock())
         shards = [
             self.driver.records.table.query_all(

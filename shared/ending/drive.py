@@ -88,7 +88,10 @@ class Driver:
             self.records.release(key, owner)
 
     def drive_or_leave(self, key: Key, *, deadline: float) -> None:
-        """Like :meth:`drive`, for an event's function: what fails stays due for the sweep."""
+        """Like :meth:`drive`, for functions that handle events.
+
+        An error is logged, and the purchase stays due for the sweep.
+        """
         try:
             self.drive(key, deadline=deadline)
         except (CustomersError, *AWS_ERRORS) as error:

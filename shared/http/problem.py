@@ -29,8 +29,8 @@ HEADERS = {
 def refusal_of(error: Exception) -> CustomersError:
     """The error that the caller is told, and a line in the log for one that is our fault.
 
-    A call to AWS that failed for a reason that may pass is 503 ``try_again_later``. Everything that
-    nobody foresaw is 500 ``internal_error``, and never shows its text.
+    A temporary failure of AWS is answered 503 ``try_again_later``. Any unexpected error is 500
+    ``internal_error``; its text is never shown.
     """
     if isinstance(error, CustomersError):
         if error.status >= 500:

@@ -343,3 +343,14 @@ def test_a_stack_of_another_template_is_no_target(
     assert ran.code == Exit.COULD_NOT_RUN
     assert "has no output AnotherFunctionArn" in ran.sentence
     assert explain.explain(ValueError(), is_local=True, target="x").startswith("The command has")
+
+
+@pytest.mark.parametrize(
+    "told", [{"failed": 1, "finished": True}, {"failed": 0, "finished": False}]
+)
+def test_a_sweep_that_left_something_found_something_wrong(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(Target, "sweep", lambda _: told)
+    ran = customers("sweep", DATA_DIR=str(stack.data_dir))
+    assert (ran.code, json.loads(ran.out)) == (1, told)

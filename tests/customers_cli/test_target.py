@@ -59,6 +59,16 @@ def target(stack: str | None, folder: Path) -> Target:
     return Target(choice, choice.name, lambda _: Lambda(), {REVOKER: ARN})
 
 
+def test_a_typed_folder_does_not_lead_to_a_stack_of_the_environment() -> None:
+    """Whoever types the folder of the local run must not change a deployment."""
+    typed = Given(data_dir=Path("/run"))
+    with pytest.raises(Failure, match="STACK names the stack prod"):
+        choose(typed, environ={"STACK": "prod"})
+    named = Given(stack="prod", data_dir=Path("/run"))
+    assert choose(named, environ={"STACK": "staging"}).stack == "prod"
+    assert choose(typed, environ={}).is_local
+
+
 def test_a_sweep_that_fails_is_told_with_its_kind(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"The sweep failed \(InvocationFailed, ClientError\)"):
         target("prod", tmp_path).sweep()
