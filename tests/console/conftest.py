@@ -391,10 +391,15 @@ def look(size: str) -> Look:
     return Look(size)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def swept_until(shop: Shop, condition: Callable[[], Any]) -> Any:
+    """Runs the sweep each second, and not more often, until a condition is true."""
+    return wait_for(lambda: shop.stack.sweep() and condition(), every=1)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30, *, every: float = 0.1) -> Any:
     """What a condition gives as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
+        time.sleep(every)
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from tests.console.conftest import Buyer, Look, Shop, wait_for
+from tests.console.conftest import Buyer, Look, Shop, swept_until
 from tests.console.test_customer import purchase, state
 
 WARNING = (
@@ -372,7 +372,7 @@ def test_what_is_still_outstanding_is_shown_as_pending_and_followed_until_done(
     expect(page.get_by_role("status").filter(has_text="under way")).to_have_count(1)
     look(page, "cancel-pending")
     shop.heal_telegram()
-    wait_for(lambda: shop.stack.sweep() and shop.status_in(buyer.chat(1), buyer.user_id) == "left")
+    swept_until(shop, lambda: shop.status_in(buyer.chat(1), buyer.user_id) == "left")
     # By itself: the next try was a few seconds away.
     expect(state(card, "Access")).to_have_text("Removed", timeout=30_000)
     expect(page.get_by_role("status").filter(has_text="access has ended")).to_have_count(1)
@@ -394,8 +394,7 @@ def test_stripe_being_away_is_shown_as_pending_until_it_has_confirmed(
         look(page, "stripe-pending")
     finally:
         shop.stripe.post("outage", {"on": False})
-    wait_for(
-        lambda: shop.stack.sweep() and only_purchase(shop, customer_id)["status"] == "cancelled"
+    swept_until(shop, lambda: only_purchase(shop, customer_id)["status"] == "cancelled"
     )
     expect(state(card, "Billing")).to_have_text("Cancelled", timeout=30_000)
     expect(state(card, "Access")).to_have_text("Removed")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.console.conftest import Buyer, Look, Shop, wait_for
+from tests.console.conftest import Buyer, Look, Shop, swept_until, wait_for
 
 
 def purchase(page: Page, product: str) -> Locator:
@@ -195,7 +195,7 @@ def test_a_pending_removal_says_when_it_is_tried_next(page: Page, shop: Shop, lo
     expect(card).to_contain_text(re.compile(r"Removing from Telegram, next try \d\d:\d\d"))
     look(page, "access-pending")
     shop.heal_telegram()
-    wait_for(lambda: shop.stack.sweep() and shop.status_in(buyer.chat(1), buyer.user_id) == "left")
+    swept_until(shop, lambda: shop.status_in(buyer.chat(1), buyer.user_id) == "left")
     # Without a reload: the page follows it.
     expect(state(card, "Access")).to_have_text("Removed", timeout=30_000)
 
