@@ -19,4 +19,5 @@ def sweep(run: Run) -> Exit:
     """
     swept = run.begin().sweep()
     print(json.dumps(swept, indent=2))
-    return Exit.DONE if swept["finished"] and not swept["failed"] else Exit.FOUND
+    left = swept.get("failed", 0) or not swept.get("finished", True)
+    return Exit.FOUND if left else Exit.DONE
