@@ -23,7 +23,8 @@ a command.
 **What a command works on.** `--stack NAME`, or `STACK` in the environment, names a deployed
 CloudFormation stack; it is reached with the AWS credentials and the region of the environment.
 Without it a command works on the local run (`make run`), in `--data-dir` or `DATA_DIR`. The
-options may stand before or after the command; an option counts more than the environment. A
+options may stand before or after the command; an option counts more than the environment.
+`--data-dir` is refused while only the environment names a stack: the local run may be meant. A
 command says on stderr what it works on, before it changes anything, and never falls back to
 something else.
 
