@@ -24,6 +24,7 @@ from shared.domain.merge import Fetched
 from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
 from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import (
+    NO_TIME,
     StripeGateway,
     StripeKeyRefused,
     StripeMissing,
@@ -249,7 +250,7 @@ class Driver:
 
     def _leave_time(self, deadline: float) -> None:
         if not self._has_time_for_stripe(deadline):
-            raise StripeUnavailable("there was no time left to ask Stripe")
+            raise StripeUnavailable(NO_TIME)
 
     def _refresh(self, record: Record, ref: SubscriptionRef, deadline: float) -> Record:
         self._leave_time(deadline)

@@ -18,7 +18,6 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import (
-    CustomersError,
     InvalidRequest,
     InvalidToken,
     NotFound,
@@ -56,7 +55,6 @@ def make_app() -> APIGatewayHttpResolver:
     def refuse(error: Exception) -> Response[str]:
         return _problem(error, app.current_event.raw_event)
 
-    app.exception_handler(CustomersError)(refuse)
     app.exception_handler(Exception)(refuse)
     app.not_found(lambda _: refuse(NotFound()))
     return app
