@@ -4,7 +4,6 @@ answer that isn't documented, whatever is asked."""
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,13 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-# Of each operation and each kind of data, whichever is reached first.
+# Of each operation and each kind of data. The same ones on every machine: a limit of time would let
+# a slow one pass over what a fast one tries.
 EXAMPLES = 25
-SECONDS = 3.0
 STORE = "described"
+# The server of the local gateway refuses a longer request line in its own words (400), as API
+# Gateway does one of 10,240 bytes with its headers: no function is asked, and none answers.
+LONGEST_URL = 8_000
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,12 @@ def test_the_stack_serves_the_document_of_the_code(described: Any) -> None:
     assert described.raw_schema == DOCUMENT
 
 
+def _url_of(case: Any, stack: Stack) -> str:
+    """The address of a case as it goes over the wire."""
+    sent = requests.Request(**case.as_transport_kwargs(base_url=stack.url)).prepare()
+    return str(sent.url)
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_every_answer_is_documented_and_none_is_a_fault(
@@ -99,7 +107,6 @@ def test_every_answer_is_documented_and_none_is_a_fault(
     cases: Any = operation.as_strategy(generation_mode=mode)
     places = [name for name in ("customer_id", "purchase_id") if f"{{{name}}}" in path]
     asked = 0
-    until = time.monotonic() + SECONDS
 
     @settings(
         max_examples=EXAMPLES,
@@ -117,7 +124,7 @@ def test_every_answer_is_documented_and_none_is_a_fault(
         if places and a_known_one:
             there = data.draw(st.sampled_from(known))
             case.path_parameters = {name: there[name] for name in places}
-        if time.monotonic() > until:
+        if len(_url_of(case, stack)) > LONGEST_URL:
             return
         case.call_and_validate(base_url=stack.url, session=session, checks=CHECKS, timeout=20)
         asked += 1
