@@ -179,7 +179,7 @@ def unknown(number: int, start: int) -> list[bytes]:
 
 def bodies(events: Any) -> list[bytes]:
     """Events as Stripe sends them, none smaller than 3 KB."""
-    from functions.stripe_webhook.events import HANDLERS
+    from shared.stripe_events.events import HANDLERS
 
     found = []
     for event in events:

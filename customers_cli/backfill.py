@@ -1,7 +1,7 @@
 """Reads a store's Stripe account and stores the records that its webhooks would have stored.
 
 Every object of every list is told to the function that the webhook tells an event of such an object
-to (:data:`functions.stripe_webhook.events.HANDLERS`); only what is stored comes from a fetch, which
+to (:data:`shared.stripe_events.events.HANDLERS`); only what is stored comes from a fetch, which
 never lowers a version and never overwrites what a newer event said. So it may run beside live
 webhooks, twice, or on a store that is filled already.
 
@@ -30,22 +30,17 @@ from customers_cli.display import Display
 from customers_cli.exits import Exit, Failure, Refused
 from customers_cli.keep import keep
 from customers_cli.stripe_http import REQUESTS_PER_SECOND, Pace, PacedClient
-from functions.stripe_webhook import events
-from functions.stripe_webhook.context import Context, Services
-from functions.stripe_webhook.event import Event, Unappliable
 from shared.compose import Composition
-from shared.domain import stripe_objects as of
 from shared.domain.errors import TryAgainLater
-from shared.domain.merge import Fetched, Observation
-from shared.domain.transaction import transaction_id_of
 from shared.integrations.stripe_gateway import (
     Mode,
     Raw,
     StripeMissing,
     StripeRefusal,
 )
-from shared.storage.keys import Key, transaction_key
-from shared.storage.records import Outcome
+from shared.stripe_events import events, listed
+from shared.stripe_events.context import Services
+from shared.stripe_events.event import Event, Unappliable
 from shared.tenant import Tenant
 
 app = new_app()
@@ -58,23 +53,7 @@ ATTEMPTS = 5
 # -- what is read, and in which order --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Listed(Context):
-    """An object of a list, on its way into one store's records as if an event had told of it.
-
-    Attributes:
-        asked_at: when the list was asked for, seconds since the epoch by our clock.
-    """
-
-    asked_at: int = 0
-
-    def _observe(self, key: Key, seen: Observation, fetch: Callable[[], Fetched | None]) -> Outcome:
-        ids = of.users_of(seen.data) if key.kind == "PURCHASE" else frozenset[str]()
-        fetched = Fetched(seen.source, seen.data, self.asked_at, terminal=seen.terminal)
-        return self.services.records.refresh(key, fetched, ids, again=fetch)
-
-
-Handle = Callable[[Listed], None]
+Handle = Callable[[listed.Listed], None]
 
 
 @dataclass(frozen=True)
@@ -94,115 +73,26 @@ class List:
     filters: tuple[tuple[str, Any], ...] = ()
 
 
-def on_product(listed: Listed) -> None:
-    services = listed.services
-    services.products.fetch(listed.tenant, listed.raw["id"], listed.event.livemode)
-
-
-def on_customer(listed: Listed) -> None:
-    """The customer, and what Stripe lists by customer only: methods, older cards, the balance."""
-    events.on_customer(listed)
-    customer, stripe = listed.raw["id"], listed.services.stripe
-    below = f"customers/{customer}"
-    for raw in stripe.list_all(f"{below}/payment_methods", listed.mode):
-        events.on_payment_method(_beside(listed, raw))
-    # The first ten come with the customer.
-    sources = listed.raw.get("sources") or {"data": [], "has_more": False}
-    more = stripe.list_all(f"{below}/sources", listed.mode) if sources["has_more"] else None
-    for raw in more or sources["data"]:
-        events.on_source(_beside(listed, raw))
-    for raw in stripe.list_balance_transactions(customer, listed.mode):
-        on_balance_transaction(_beside(listed, raw), customer)
-
-
-def on_balance_transaction(listed: Listed, customer: str) -> None:
-    data = of.balance_transaction(listed.raw)
-    transaction_id = transaction_id_of(data["id"])
-    key = transaction_key(listed.tenant, customer, data["created_at"], transaction_id)
-    listed.state(key, "balance", data)
-
-
-def on_session(listed: Listed) -> None:
-    if not code_has_run_out(listed):
-        _on_session(listed)
-
-
-def on_session_of_code_that_ran_out(listed: Listed) -> None:
-    if code_has_run_out(listed):
-        _on_session(listed)
-
-
-def _on_session(listed: Listed) -> None:
-    raw = listed.raw
-    intent = raw.get("payment_intent") or {}
-    if raw["status"] == "expired":
-        events.on_session_expired(listed)
-    elif raw["status"] != "complete":
-        return
-    elif raw["payment_status"] == "unpaid" and intent.get("status") in _NOT_PAID:
-        events.on_session_failed_later(listed)
-    else:
-        events.on_session_completed(listed)
-
-
-_NOT_PAID = ("requires_payment_method", "canceled")
-
-
-def code_has_run_out(listed: Listed) -> bool:
-    """Whether a session redeemed an access code whose term is over: then it ends access."""
-    if not (listed.raw.get("metadata") or {}).get("access_code"):
-        return False
-    expires_at = of.session(listed.raw)["access_expires_at"]
-    return expires_at is not None and expires_at <= listed.services.clock()
-
-
-def on_payment_intent(listed: Listed) -> None:
-    raw = listed.raw
-    failed = of.payment_intent(raw)["failed"]
-    if failed or raw["status"] in ("processing", "succeeded", "canceled"):
-        events.on_payment_intent(listed)
-
-
-def on_charge(listed: Listed) -> None:
-    """Of the charges of one PaymentIntent the latest says how its purchase stands."""
-    raw = listed.raw
-    intent = raw.get("payment_intent")
-    latest = of.id_of(intent.get("latest_charge")) if isinstance(intent, dict) else None
-    superseded = raw["status"] == "failed" and latest not in (None, raw["id"])
-    kind = "charge.updated" if superseded else "charge.succeeded"
-    events.on_charge(replace(listed, event=replace(listed.event, type=kind)))
-
-
-def on_invoice(listed: Listed) -> None:
-    if listed.raw["status"] != "draft":
-        events.on_invoice(listed)
-
-
-def on_invoice_payment(listed: Listed) -> None:
-    if listed.raw["status"] == "paid":
-        events.on_invoice_payment(listed)
-
-
 # fmt: off
 LIVE = (
-    List("products", "products", on_product),
-    List("customers", "customers", on_customer, (("expand[0]", "data.sources"),)),
+    List("products", "products", listed.on_product),
+    List("customers", "customers", listed.on_customer, (("expand[0]", "data.sources"),)),
     # Without a status: all but those that are over.
     List("subscriptions", "subscriptions", events.on_subscription),
-    List("checkout sessions", "checkout/sessions", on_session,
+    List("checkout sessions", "checkout/sessions", listed.on_session,
          (("expand[0]", "data.payment_intent"),)),
-    List("payment intents", "payment_intents", on_payment_intent),
-    List("charges", "charges", on_charge, (("expand[0]", "data.payment_intent"),)),
+    List("payment intents", "payment_intents", listed.on_payment_intent),
+    List("charges", "charges", listed.on_charge, (("expand[0]", "data.payment_intent"),)),
 )
 ENDED = (
     List("ended subscriptions", "subscriptions", events.on_subscription, (("status", "ended"),)),
-    List("access codes that ran out", "checkout/sessions", on_session_of_code_that_ran_out),
+    List("access codes that ran out", "checkout/sessions", listed.on_session_of_code_that_ran_out),
 )
 MONEY = (
     List("refunds", "refunds", events.on_refund),
     List("disputes", "disputes", events.on_dispute),
-    List("invoices", "invoices", on_invoice),
-    List("invoice payments", "invoice_payments", on_invoice_payment),
+    List("invoices", "invoices", listed.on_invoice),
+    List("invoice payments", "invoice_payments", listed.on_invoice_payment),
     List("credit notes", "credit_notes", events.on_credit_note),
 )
 # fmt: on
@@ -215,10 +105,6 @@ def steps(modes: Iterable[Mode]) -> Iterator[tuple[str, Mode, List]]:
         for mode in modes:
             for one in part:
                 yield f"{'live' if mode.livemode else 'test'}: {one.name}", mode, one
-
-
-def _beside(listed: Listed, raw: Raw) -> Listed:
-    return replace(listed, event=replace(listed.event, object=raw))
 
 
 # -- one run ---------------------------------------------------------------------------------------
@@ -254,7 +140,7 @@ class Backfill:
     """Reads one store's Stripe account.
 
     Args:
-        services: with a gateway that may be asked a lot; its ``drive`` is not used.
+        services: with a gateway that may be asked a lot; its ``wake`` is not used.
         kept: where progress is kept; ``None``: nowhere.
         tell: called with the progress after every page.
         complain: called with an object that can't be stored: list, its id and why.
@@ -274,7 +160,7 @@ class Backfill:
         workers: int = WORKERS,
     ) -> None:
         self._tenant = tenant
-        self._services = replace(services, drive=lambda _: None)
+        self._services = replace(services, wake=lambda _: None)
         self._modes = tuple(modes)
         self._kept = kept
         self._tell = tell
@@ -356,10 +242,10 @@ class Backfill:
             before=None,
             previous={},
         )
-        listed = Listed(event, self._tenant, self._services, stage=1, asked_at=asked_at)
+        on_its_way = listed.Listed(event, self._tenant, self._services, stage=1, asked_at=asked_at)
         for attempt in range(ATTEMPTS):
             try:
-                one.handle(listed)
+                one.handle(on_its_way)
             except TryAgainLater:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -414,7 +300,7 @@ def services_of(parts: Composition, count: Callable[[str], None]) -> Services:
         products=parts.products,
         registry=parts.registry,
         stripe=parts.stripe,
-        drive=lambda _: None,
+        wake=lambda _: None,
         count=count,
     )
 

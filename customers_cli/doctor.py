@@ -17,13 +17,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from customers_cli.command import Run, command, new_app
 from customers_cli.exits import Exit
 from customers_cli.target import REVOKER, Target
-from functions.stripe_webhook.events import HANDLERS
 from shared.compose import Composition
 from shared.domain.clock import iso
 from shared.integrations.stripe_gateway import Mode, Raw, StripeError
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
 from shared.storage.items import from_item
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX
+from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 
 app = new_app()

@@ -141,7 +141,7 @@ def replay(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
         customers=services.customers,
         products=services.products,
         parked=parts.parked,
-        drive=services.drive,
+        wake=services.wake,
         count=count,
     )
     receiver = Receiver(lambda _: [], services, parts.parked)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+# Stripe's events of one change come within a minute of each other, most of the time.
+SETTLE_SECONDS = 90
+
 
 class Settings:
     """The environment as typed values.
@@ -31,6 +34,11 @@ class Settings:
     def default_store(self) -> str:
         """The store of Stripe events that carry no connected account."""
         return self._environ.get("DEFAULT_STORE") or "demo"
+
+    @property
+    def settle_seconds(self) -> int:
+        """How long an end that an event told waits before anybody is removed."""
+        return int(self._environ.get("SETTLE_SECONDS") or SETTLE_SECONDS)
 
     @property
     def records_table(self) -> str:

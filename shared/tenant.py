@@ -41,6 +41,10 @@ class Tenant:
         """The store's products, one item each."""
         return f"{self.store_id}#PRODUCTS"
 
+    def sold_pk(self, mode: str, product_id: str) -> str:
+        """The purchases of one product, ``mode`` being ``live`` or ``test``."""
+        return f"{self.store_id}#SOLD#{mode}#{product_id}"
+
     def telegram_user_pk(self, telegram_user_id: str) -> str:
         """The purchases linked to one Telegram account, and the lock of its removals."""
         return f"{self.store_id}#TELEGRAM#{telegram_user_id}"

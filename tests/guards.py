@@ -37,7 +37,6 @@ import pytest
 
 import shared.http.app as http_app
 from functions.store_events.apply import StoreEvents
-from functions.stripe_webhook import events
 from shared.ending.drive import Driver
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.integrations.telegram_gateway import TelegramGateway
@@ -47,6 +46,7 @@ from shared.storage.dynamo import Table
 from shared.storage.keys import DUE_INDEX, REF_INDEX
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
+from shared.stripe_events import events
 from shared.tenant import Tenant, store_of
 from tests import outgoing, policies
 

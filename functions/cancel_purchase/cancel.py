@@ -17,6 +17,7 @@ from shared.domain.errors import (
     StripeRefused,
 )
 from shared.domain.purchase import Own, Purchase, When
+from shared.domain.steps import Who
 from shared.ending.drive import Driver
 from shared.storage.items import Record
 from shared.storage.keys import Key, purchase_key
@@ -55,14 +56,15 @@ class Canceller:
         purchase_id: str,
         *,
         when: When,
-        actor: str,
+        who: Who,
         reason: str | None,
+        without_stripe: bool,
         deadline: float,
     ) -> Cancelled:
         """End a purchase now or at the end of its paid period.
 
         Args:
-            actor: the token's subject, kept with the intent.
+            without_stripe: where Stripe has nothing to end, it ends on our side.
             deadline: on the driver's ``monotonic`` clock; what isn't done by then stays due.
 
         Raises:
@@ -74,24 +76,37 @@ class Canceller:
             tenant,
             customer_id,
             purchase_id,
-            lambda p: steps.request_cancel(p, when, actor=actor, reason=reason, now=now),
+            lambda p: steps.request_cancel(
+                p, when, who=who, reason=reason, now=now, without_stripe=without_stripe
+            ),
             deadline,
         )
 
     def revoke_again(
-        self, tenant: Tenant, customer_id: str, purchase_id: str, *, deadline: float
+        self,
+        tenant: Tenant,
+        customer_id: str,
+        purchase_id: str,
+        *,
+        who: Who,
+        leave: bool,
+        deadline: float,
     ) -> Cancelled:
         """Try the failed or waiting removals of a purchase now.
+
+        Args:
+            leave: leave everybody in instead who should be out and is not.
 
         Raises:
             NotFound, OperationInProgress: as the API answers them.
         """
         now = int(self.driver.clock())
+        ask = steps.request_leaving_in if leave else steps.request_revocation
         return self._change(
             tenant,
             customer_id,
             purchase_id,
-            lambda p: steps.request_revocation(p, now=now),
+            lambda p: ask(p, who=who, now=now),
             deadline,
         )
 
@@ -120,7 +135,7 @@ class Canceller:
         intent = purchase.own.intent
         # What was refused before this request is told in the history, not in its answer.
         if pending is not None and intent is not None and intent.phase == "refused":
-            raise StripeRefused(intent.error)
+            raise StripeRefused(intent.error, can_end_without_stripe=intent.can_end_without_stripe)
         return Cancelled(key, purchase, own is not None, steps.outstanding(purchase))
 
     def _find(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:

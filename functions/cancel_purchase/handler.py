@@ -9,13 +9,17 @@ from aws_lambda_powertools.event_handler import Response
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.cancel_purchase.replay import Answer, once
-from functions.cancel_purchase.requests import cancel_request, idempotency_key, no_body
+from functions.cancel_purchase.requests import cancel_request, idempotency_key, revocation_request
 from shared import compose
 from shared.compose import Composition
 from shared.domain.errors import InvalidRequest
+from shared.domain.steps import Who
 from shared.http.app import json_response, make_app, query_params, respond, tenant_of
 from shared.observability import count, flush_metrics, logger
 from shared.tenant import Tenant, account_of
+
+# The display name is kept with what somebody asked for.
+MAX_NAME = 100
 
 app = make_app()
 
@@ -28,7 +32,7 @@ def parts() -> Composition:
 def cancel(customer_id: str, purchase_id: str) -> Response[str]:
     event, tenant = _request()
     request = cancel_request(_body())
-    actor = str(event["requestContext"]["authorizer"]["jwt"]["claims"].get("sub", "owner"))
+    who = _who(event)
 
     def change() -> Cancelled:
         return Canceller(parts().driver).cancel(
@@ -36,32 +40,49 @@ def cancel(customer_id: str, purchase_id: str) -> Response[str]:
             customer_id,
             purchase_id,
             when=request.when,
-            actor=actor,
+            who=who,
             reason=request.reason,
+            without_stripe=request.without_stripe,
             deadline=parts().deadline.act_until,
         )
 
     said = ["cancel", customer_id, purchase_id, request.when, request.reason]
+    if request.without_stripe:
+        said.append("without_stripe")
     return _answer(event, tenant, said, change)
 
 
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/revocation")
 def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
     event, tenant = _request()
-    no_body(_body())
+    leave = revocation_request(_body()).leave
+    who = _who(event)
 
     def change() -> Cancelled:
         return Canceller(parts().driver).revoke_again(
-            tenant, customer_id, purchase_id, deadline=parts().deadline.act_until
+            tenant,
+            customer_id,
+            purchase_id,
+            who=who,
+            leave=leave,
+            deadline=parts().deadline.act_until,
         )
 
-    return _answer(event, tenant, ["revocation", customer_id, purchase_id], change)
+    said = ["revocation", customer_id, purchase_id, *(["leave"] if leave else [])]
+    return _answer(event, tenant, said, change)
 
 
 def _request() -> tuple[dict[str, Any], Tenant]:
     event = app.current_event.raw_event
     query_params(event, frozenset())
     return event, tenant_of(event, parts().settings.store_claim)
+
+
+def _who(event: dict[str, Any]) -> Who:
+    """Who of the staff asks, by the token."""
+    claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
+    name = claims.get("name") or claims.get("email")
+    return Who(str(claims.get("sub", "owner")), None if name is None else str(name)[:MAX_NAME])
 
 
 def _body() -> str:
@@ -85,7 +106,7 @@ def _answer(
             purchase_id=purchase_id,
             changed=done.changed,
             outstanding=done.outstanding,
-            access=done.purchase.access_state,
+            access=shown["access"]["state"],
         )
         if done.changed:
             count("Cancels")

@@ -30,6 +30,18 @@ class CancelRequest:
 
     when: When
     reason: str | None
+    without_stripe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """The body of a request to try removals again.
+
+    Attributes:
+        leave: leave those in instead who should be out.
+    """
+
+    leave: bool = False
 
 
 def cancel_request(body: str) -> CancelRequest:
@@ -39,20 +51,22 @@ def cancel_request(body: str) -> CancelRequest:
         InvalidRequest: not JSON, or a missing, unknown or bad field; the first one is named.
         ConfirmationMismatch: the phrase isn't the one to type, letter for letter.
     """
-    request = _checked(body, _cancel_schema())
+    request = _checked(body, _schema("CancelRequest"))
     if request["confirmation"] != CONFIRMATION:
         raise ConfirmationMismatch(f"Type {CONFIRMATION} to confirm")
-    return CancelRequest(request["when"], request.get("reason"))
+    without_stripe = request.get("without_stripe", False)
+    return CancelRequest(request["when"], request.get("reason"), without_stripe)
 
 
-def no_body(body: str) -> None:
-    """Refuse a body that says anything; an empty object says nothing.
+def revocation_request(body: str) -> RevocationRequest:
+    """The request of a body, which may be empty.
 
     Raises:
-        InvalidRequest: it does.
+        InvalidRequest: not JSON, or an unknown or bad field; the first one is named.
     """
-    if body.strip():
-        _checked(body, _empty_schema())
+    if not body.strip():
+        return RevocationRequest()
+    return RevocationRequest(_checked(body, _schema("RevocationRequest")).get("leave", False))
 
 
 def idempotency_key(headers: dict[str, str]) -> str | None:
@@ -70,15 +84,10 @@ def idempotency_key(headers: dict[str, str]) -> str | None:
 
 
 @cache
-def _cancel_schema() -> Schema:
+def _schema(name: str) -> Schema:
     document = json.loads(OPENAPI.read_bytes())
-    reference = "#/components/schemas/CancelRequest"
+    reference = f"#/components/schemas/{name}"
     return fastjsonschema.compile({"$ref": reference, "components": document["components"]})
-
-
-@cache
-def _empty_schema() -> Schema:
-    return fastjsonschema.compile({"type": "object", "additionalProperties": False})
 
 
 def _checked(body: str, schema: Schema) -> dict[str, Any]:

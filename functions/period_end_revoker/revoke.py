@@ -14,8 +14,10 @@ from shared.ending.drive import Driver
 from shared.observability import log_failure
 from shared.storage.items import Record
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key
-from shared.tenant import account_of, store_of
+from shared.tenant import Tenant, account_of, store_of
 
+# Purchases looked at in one sweep because a product's past turned out to be another.
+MOST_REPLANNED = 100
 # A sweep ends after the database timed out at so many records in a row.
 MOST_TIMEOUTS = 3
 
@@ -26,6 +28,7 @@ class Swept:
 
     Attributes:
         purchases: driven now.
+        products: products whose past changed, with purchases looked at again.
         profiles: customers the list was brought up to date for.
         failed: left due because of an error.
         busy: left to whoever drives them now.
@@ -34,6 +37,7 @@ class Swept:
     """
 
     purchases: int = 0
+    products: int = 0
     profiles: int = 0
     failed: int = 0
     busy: int = 0
@@ -61,6 +65,7 @@ class Revoker:
         oldest = timeouts = 0
         finished = True
         table = self.driver.records.table
+        left = MOST_REPLANNED
         for key in self._due():
             if self.driver.monotonic() >= deadline:
                 finished = False
@@ -71,7 +76,11 @@ class Revoker:
                 if record is None or record.due_at is None or record.due_at > now:
                     continue
                 oldest = max(oldest, now - max(record.due_at, record.written_at))
-                counts[self._settle(record, deadline)] += 1
+                if record.key.kind == "REPLAN":
+                    left -= self._replan(record, left, deadline)
+                    counts["products"] += 1
+                else:
+                    counts[self._settle(record, deadline)] += 1
             except Exception as error:  # noqa: BLE001
                 # One record must not keep the others from their turn; it stays due.
                 counts["failed"] += 1
@@ -83,6 +92,7 @@ class Revoker:
             table.deadline.go_on()
         return Swept(
             purchases=counts["purchases"],
+            products=counts["products"],
             profiles=counts["profiles"],
             failed=counts["failed"],
             busy=counts["busy"],
@@ -97,6 +107,37 @@ class Revoker:
         key = record.key
         self.driver.customers.reindex(store_of(key.pk), account_of(key.pk))
         return "profiles"
+
+    def _replan(self, mark: Record, most: int, deadline: float) -> int:
+        """Look at purchases of a product again, and plan anew where its chats were others.
+
+        Returns:
+            How many were looked at.
+        """
+        if most <= 0:
+            return 0
+        records, tenant = self.driver.records, store_of(mark.key.pk)
+        _, mode, product_id = mark.key.sk.split("#", 2)
+        keys = records.sold(tenant, mode, product_id, mark.own.get("after", ""), most)
+        last = mark.own.get("after", "")
+        for looked_at, key in enumerate(keys):
+            if self.driver.monotonic() >= deadline:
+                records.replanned(mark, last)
+                return looked_at
+            self._replan_one(tenant, key, deadline)
+            last = key.sk
+        records.replanned(mark, last if len(keys) == most else None)
+        return len(keys)
+
+    def _replan_one(self, tenant: Tenant, key: Key, deadline: float) -> None:
+        records = self.driver.records
+        record = records.get(key)
+        if record is None:  # a guest's that was moved
+            purchase_id = key.sk.removeprefix("PURCHASE#")
+            places = [item for item in records.find(tenant, purchase_id) if item["sk"] == key.sk]
+            record = next(filter(None, (records.get(Key(p["pk"], p["sk"])) for p in places)), None)
+        if record is not None and self.driver.is_planned_otherwise(record):
+            self.driver.replan(record.key, deadline=deadline)
 
     def _due(self) -> Iterator[Key]:
         """What is due now. The shards take turns, so a long one does not delay the others."""

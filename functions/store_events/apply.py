@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -21,7 +21,9 @@ from functions.store_events.messages import (
 from shared.domain.clock import Clock, parse_iso, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Data, Fetched, Observation
+from shared.integrations.stripe_gateway import StripeRefusal
 from shared.observability import logger
+from shared.storage.items import Record
 from shared.storage.keys import Key, profile_key, purchase_key
 from shared.storage.parked import Parked, ParkedEvent
 from shared.storage.products import Products
@@ -62,7 +64,7 @@ class StoreEvents:
     """Applies the bus's events.
 
     Attributes:
-        drive: does what a purchase now needs; never fails.
+        wake: sets the schedules that a purchase now needs; never fails.
         count: counts something an operator should know of.
     """
 
@@ -70,7 +72,7 @@ class StoreEvents:
     customers: ReindexCustomers
     products: Products
     parked: Parked
-    drive: Callable[[Key], None]
+    wake: Callable[[Record], None]
     count: Callable[[str], None]
     clock: Clock = system_clock
 
@@ -100,6 +102,7 @@ class StoreEvents:
             "redeemed_at": _seconds(message.redeemed_at),
             "expires_at": _seconds(message.expires_at),
             "telegram_user_id": message.telegram_user_id,
+            "livemode": message.livemode is not False,
         }
         return self._store_purchase(key, event.says("redemption", redemption))
 
@@ -129,9 +132,31 @@ class StoreEvents:
             "deleted": message.deleted,
         }
         seen = event.says("store", product)
-        for _ in range(self.products.observe(message.tenant, message.product_id, seen, True)):
-            self.count("ChatOfAnotherStore")
+        self.products.observe(message.tenant, message.product_id, seen, self._mode_of(message))
         return "applied"
+
+    def _mode_of(self, message: ProductChanged) -> bool:
+        """The mode of a product that the store changed: the one in which there is such a product,
+        live where both or neither have it."""
+        if message.livemode is not None:
+            return message.livemode
+        wanted = [(livemode, message.product_id) for livemode in (True, False)]
+        known = {
+            livemode
+            for (livemode, _), record in self.products.known(message.tenant, wanted).items()
+            if "product" in record.sources
+        }
+        if not known:
+            known = set(self._modes_at_stripe(message))
+        return known != {False}
+
+    def _modes_at_stripe(self, message: ProductChanged) -> Iterator[bool]:
+        for livemode in (True, False):
+            try:
+                if self.products.fetch(message.tenant, message.product_id, livemode) is not None:
+                    yield livemode
+            except StripeRefusal:
+                continue  # a mode that is not connected
 
     def on_customer_profile_changed(self, event: BusEvent, message: CustomerProfileChanged) -> str:
         account = f"store:{message.grouptizer_id}"
@@ -147,11 +172,14 @@ class StoreEvents:
 
     def _store_purchase(self, key: Key, seen: Observation) -> str:
         user = seen.data["telegram_user_id"]
-        self._store(key, seen, frozenset() if user is None else frozenset({user}))
-        self.drive(key)
+        record = self._store(key, seen, frozenset() if user is None else frozenset({user}))
+        if record is not None:
+            self.wake(record)
         return "applied"
 
-    def _store(self, key: Key, seen: Observation, ids: frozenset[str] = frozenset()) -> None:
+    def _store(
+        self, key: Key, seen: Observation, ids: frozenset[str] = frozenset()
+    ) -> Record | None:
         def nobody_to_ask() -> Fetched | None:
             return None
 
@@ -160,6 +188,7 @@ class StoreEvents:
         if outcome.facts_changed or (record is not None and record.reindex_at is not None):
             tenant = store_of(key.pk)
             self.customers.reindex(tenant, account_of(key.pk))
+        return record
 
     def _park(self, raw: Mapping[str, Any], reason: str) -> str:
         """Keep an event that can't be applied: trying again would go on for ever."""

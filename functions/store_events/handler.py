@@ -13,22 +13,17 @@ from functions.store_events.apply import StoreEvents
 from shared import compose
 from shared.compose import Composition
 from shared.observability import count, invocation, logger
-from shared.storage.keys import Key
 
 
 @lru_cache(maxsize=1)
 def store_events(parts: Composition) -> StoreEvents:
     """What applies the events in this process."""
-
-    def drive(key: Key) -> None:
-        parts.driver.drive_or_leave(key, deadline=parts.deadline.act_until)
-
     return StoreEvents(
         records=parts.records,
         customers=parts.customers,
         products=parts.products,
         parked=parts.parked,
-        drive=drive,
+        wake=parts.waking.wake,
         count=parts.leaves.count,
         clock=parts.leaves.clock,
     )

@@ -46,6 +46,7 @@ class AccessCodeRedeemed(Message):
     redeemed_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     telegram_user_id: TelegramUserId | None = None
+    livemode: bool | None = None
 
 
 class TelegramLinked(Message):
@@ -64,8 +65,11 @@ class ProductChanged(Message):
 
     product_id: Id
     name: Text
-    telegram_chat_ids: list[ChatId] = Field(default_factory=list)
+    telegram_chat_ids: list[Annotated[str, StringConstraints(max_length=500)]] = Field(
+        default_factory=list
+    )
     deleted: bool = False
+    livemode: bool | None = None
 
     @field_validator("telegram_chat_ids", mode="before")
     @classmethod

@@ -1,7 +1,7 @@
 """``POST /v1/webhooks/stripe``.
 
 Only what every event needs is imported with the function. Stripe's SDK comes with the first
-question to Stripe, the driver and Telegram with the first purchase that has something to do.
+question to Stripe. Nothing here removes anybody, or changes anything at Stripe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import binascii
 from functools import lru_cache
 from typing import Any
 
-from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver
 from shared import compose
 from shared.compose import Composition
@@ -25,23 +24,19 @@ from shared.http.problem import (
     request_id_of,
 )
 from shared.observability import count, flush_metrics, logger
-from shared.storage.keys import Key
+from shared.stripe_events.context import Services
 
 
 @lru_cache(maxsize=1)
 def receiver(parts: Composition) -> Receiver:
     """The receiver of this process."""
-
-    def drive(key: Key) -> None:
-        parts.driver.drive_or_leave(key, deadline=parts.deadline.act_until)
-
     services = Services(
         records=parts.records,
         customers=parts.customers,
         products=parts.products,
         registry=parts.registry,
         stripe=parts.stripe,
-        drive=drive,
+        wake=parts.waking.wake,
         count=parts.leaves.count,
         clock=parts.leaves.clock,
     )

@@ -6,9 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from functions.stripe_webhook import events
-from functions.stripe_webhook.context import Services
-from functions.stripe_webhook.event import Event, Unappliable
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import (
@@ -21,6 +18,9 @@ from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, Str
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
 from shared.storage.parked import Parked, ParkedEvent
+from shared.stripe_events import events
+from shared.stripe_events.context import Services
+from shared.stripe_events.event import Event, Unappliable
 from shared.tenant import Tenant
 
 MAX_BYTES = 1024 * 1024

@@ -10,6 +10,7 @@ class CustomersError(Exception):
         status: the HTTP status it is answered with.
         code: stable, snake_case.
         title: the same sentence for every error of this code.
+        more: further fields of the answer.
     """
 
     status = 500
@@ -19,6 +20,7 @@ class CustomersError(Exception):
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.more: dict[str, object] = {}
 
 
 class InvalidToken(CustomersError):
@@ -65,7 +67,18 @@ class InvalidCursor(CustomersError):
 
 
 class StripeRefused(CustomersError):
+    """Nothing was done.
+
+    Attributes:
+        more: ``can_end_without_stripe`` where it is proven that Stripe has nothing to end.
+    """
+
     status, code, title = 502, "stripe_refused", "Stripe refused the request"
+
+    def __init__(self, detail: str | None = None, *, can_end_without_stripe: bool = False) -> None:
+        super().__init__(detail)
+        if can_end_without_stripe:
+            self.more = {"can_end_without_stripe": True}
 
 
 class InvalidSignature(CustomersError):

@@ -10,9 +10,10 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
 
 ``subscription``
     ``id, status, products [ids], created_at, current_period_end, trial_end, cancel_at (the time
-    it is scheduled to end, from either of Stripe's two ways to say so), canceled_at, ended_at,
-    end_reason (Stripe's ``cancellation_details.reason``), payment_method (id), schedule (id),
-    telegram_user_id, livemode``
+    it is scheduled to end, from either of Stripe's two ways to say so), cancel_at_period_end,
+    canceled_at, ended_at, end_reason, feedback, comment (of Stripe's ``cancellation_details``),
+    collection_paused, payment_method (id), schedule (id), product_id, telegram_user_id,
+    livemode``
 ``session``
     ``id, mode, outcome (completed, failed, expired), payment_status, created_at,
     product_id, telegram_user_id, access_code, access_expires_at, livemode``
@@ -21,19 +22,22 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
 ``charge``
     ``id, status, created_at, product_id, telegram_user_id, livemode, method {type, brand, last4}``
 ``redemption``
-    ``access_code, product_id, redeemed_at, expires_at, telegram_user_id``
+    ``access_code, product_id, redeemed_at, expires_at, telegram_user_id, livemode``
 ``link``
     ``telegram_user_id, invite_links {chat_id: link}``
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from shared.domain.merge import Data, Source
+from shared.domain.timeline import Span, Timeline, of_source
 
 When = Literal["immediately", "period_end"]
 Kind = Literal["one_off", "subscription", "access_code"]
@@ -56,6 +60,11 @@ _PRODUCT_PRECEDENCE = ("redemption", "session", "payment_intent", "charge")
 _OF_STRIPE = ("subscription", "session", "payment_intent", "charge")
 _PAID = frozenset({"paid", "no_payment_required"})
 
+# A look at Stripe counts for this long: longer than the removals of one purchase mostly take.
+LOOK_LASTS_SECONDS = 60
+# Entries of a purchase's log; past this the oldest attempts in vain are dropped first.
+MOST_LOG_ENTRIES = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -65,6 +74,9 @@ class Intent:
         generation: 1 for the first request of a purchase, one more for each later one.
         phase: ``requested`` until Stripe has done it, then ``done``; ``superseded`` when it was
             taken back in Stripe; ``refused`` when Stripe will never do it.
+        actor, actor_name: the token's subject, and its display name.
+        without_stripe: where Stripe has nothing to end, it ends on our side.
+        can_end_without_stripe: Stripe refused because it has nothing to end; that is proven.
         attempt: how often Stripe was asked; part of the idempotency key, so that an answer
             Stripe has saved is never taken for the answer to a new attempt.
     """
@@ -77,8 +89,15 @@ class Intent:
     attempt: int = 0
     error: str | None = None
     reason: str | None = None
+    actor_name: str | None = None
+    without_stripe: bool = False
+    can_end_without_stripe: bool = False
 
 
+END = "end"
+"""When somebody lost a chat with the end of the purchase; else it is a time."""
+
+Lost = int | Literal["end"] | None
 RemovalState = Literal["revoking", "revoked", "kept", "failed"]
 
 
@@ -87,9 +106,14 @@ class Removal:
     """Taking one Telegram user out of one chat.
 
     Attributes:
+        chat_id: as the product names it; one that can't be used is ``failed`` from the start.
+        reason: a stable code (:class:`shared.domain.telegram.Reason`).
         detail: a sentence for the owner.
         next_attempt_at: when it is tried (again), while ``revoking``.
         wait: seconds it was told to wait; long waits get a schedule of their own.
+        lost: when the user lost the chat. A removal that is finished is never planned again for
+            the same loss.
+        since: when it was planned.
     """
 
     chat_id: str
@@ -101,6 +125,9 @@ class Removal:
     wait: int = 0
     finished_at: int | None = None
     link_revoked: bool = False
+    reason: str | None = None
+    lost: Lost = None
+    since: int | None = None
 
     @property
     def key(self) -> str:
@@ -126,12 +153,27 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One thing somebody asked for, or what became of it."""
+    """An entry of a purchase's log: something somebody asked for, or something that was done.
+
+    What Stripe and the store told is not among them: it follows from the timelines
+    (:mod:`shared.domain.history`).
+
+    Attributes:
+        actor: ``owner``, ``customer``, ``stripe``, ``system`` or ``store``.
+        actor_id, actor_name: who of the staff.
+        reason: in the words of who asked.
+        chat_id, telegram_user_id: of a removal.
+    """
 
     at: int
     actor: str
     event: str
     detail: str | None = None
+    actor_id: str | None = None
+    actor_name: str | None = None
+    reason: str | None = None
+    chat_id: str | None = None
+    telegram_user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +181,12 @@ class Own:
     """Our own part of a purchase; only the holder of its lease writes it.
 
     Attributes:
-        planned: for which users and state the removals were last planned.
+        planned: the :attr:`Purchase.plan_key` the removals were last planned for.
         schedule_at: the time the one-time schedule fires, where one was made.
-        retries: steps that failed for now, by step (``stripe``, ``look``, ``plan``,
+        retries: steps that failed for now, by step (``stripe``, ``look``, ``plan``, ``buyer``,
             ``schedule``).
+        looked_at: when Stripe was last asked what else the buyers have.
+        waived: the plan for which the owner decided that what is known is enough.
     """
 
     intent: Intent | None = None
@@ -152,17 +196,21 @@ class Own:
     schedule_at: int | None = None
     retries: Mapping[str, Retry] = field(default_factory=dict)
     audit: tuple[Audit, ...] = ()
+    looked_at: int | None = None
+    waived: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of the parts that say something."""
         parts: dict[str, Any] = {
-            "intent": None if self.intent is None else asdict(self.intent),
+            "intent": None if self.intent is None else _saying(self.intent),
             "end": None if self.end is None else asdict(self.end),
-            "removals": [asdict(removal) for removal in self.removals.values()],
+            "removals": [_saying(removal) for removal in self.removals.values()],
             "planned": self.planned,
             "schedule_at": self.schedule_at,
             "retries": {step: asdict(retry) for step, retry in self.retries.items()},
-            "audit": [asdict(entry) for entry in self.audit],
+            "audit": [_saying(entry) for entry in self.audit],
+            "looked_at": self.looked_at,
+            "waived": self.waived,
         }
         return {name: part for name, part in parts.items() if part not in (None, [], {})}
 
@@ -178,6 +226,8 @@ class Own:
             schedule_at=parts.get("schedule_at"),
             retries={step: Retry(**retry) for step, retry in parts.get("retries", {}).items()},
             audit=tuple(Audit(**entry) for entry in parts.get("audit", ())),
+            looked_at=parts.get("looked_at"),
+            waived=parts.get("waived"),
         )
 
     def retry_at(self, step: str, otherwise: int) -> int:
@@ -188,6 +238,59 @@ class Own:
     def without_retry(self, step: str) -> Own:
         return replace(self, retries={s: r for s, r in self.retries.items() if s != step})
 
+    def logged(self, *entries: Audit) -> Own:
+        """With further entries of the log. Nothing in it is ever changed; past its bound the
+        oldest attempts in vain go first."""
+        audit = [*self.audit, *entries]
+        if len(audit) > MOST_LOG_ENTRIES:
+            in_vain = [n for n, entry in enumerate(audit) if entry.event == "removal_postponed"]
+            dropped = set((in_vain or list(range(len(audit))))[: len(audit) - MOST_LOG_ENTRIES])
+            audit = [entry for n, entry in enumerate(audit) if n not in dropped]
+        return replace(self, audit=tuple(audit))
+
+
+def _saying(part: Intent | Removal | Audit) -> dict[str, Any]:
+    """The fields that differ from their defaults, and those that have none."""
+    return {
+        name: value
+        for name, value in asdict(part).items()
+        if name not in type(part).__dataclass_fields__
+        or value != type(part).__dataclass_fields__[name].default
+    }
+
+
+_WORDS = {"reason": "end_reason", "feedback": "feedback", "comment": "comment"}
+
+
+def said(source: str, data: Data) -> Data:
+    """What a source says that has a time in it: while these are the same, its timeline needs no
+    point.
+
+    ``live`` (it gives access), ``over``, ``user``, ``items`` (products of a subscription's items,
+    or of a session's line items), ``product`` (of the metadata), ``cancel_at``,
+    ``cancellation`` ``{reason, feedback, comment}``; what is not said is left out.
+    """
+    live = over = None
+    if source == "subscription":
+        live, over = data["status"] in LIVE_SUBSCRIPTION, data["status"] in ENDED_SUBSCRIPTION
+    elif source != "link":
+        live = source == "redemption" or _is_paid(data)
+    cancellation = {name: data[key] for name, key in _WORDS.items() if data.get(key) is not None}
+    parts = {
+        "live": live or None,
+        "over": over or None,
+        "user": data.get("telegram_user_id"),
+        "items": list(data.get("products") or ()) or None,
+        "product": data.get("product_id"),
+        "cancel_at": data.get("cancel_at"),
+        "cancellation": cancellation or None,
+    }
+    return {name: value for name, value in parts.items() if value is not None}
+
+
+def _is_paid(data: Data) -> bool:
+    return data.get("status") == "succeeded" or data.get("payment_status") in _PAID
+
 
 @dataclass(frozen=True)
 class Purchase:
@@ -195,16 +298,18 @@ class Purchase:
 
     Attributes:
         seen_users: every Telegram user that was ever linked to this purchase.
-        turns: how often somebody was let in again who had to leave before.
         seen_products: every product this subscription ever was of; plans can be switched.
+        timelines: what each source said over time, where that ever changed.
+        settle_until: nobody is removed before, for a change that an event told.
     """
 
     purchase_id: str
     sources: Mapping[str, Source]
     own: Own = field(default_factory=Own)
     seen_users: frozenset[str] = frozenset()
-    turns: int = 0
     seen_products: frozenset[str] = frozenset()
+    timelines: Mapping[str, Timeline] = field(default_factory=dict)
+    settle_until: int | None = None
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -248,18 +353,42 @@ class Purchase:
         return any(self.data(s).get("product_id") for s in ("payment_intent", "charge"))
 
     @cached_property
+    def item_products(self) -> tuple[str, ...]:
+        """The products of a subscription's items, or of a payment's line items."""
+        source = "subscription" if self.kind == "subscription" else "session"
+        return tuple(self.data(source).get("products") or ())
+
+    @cached_property
+    def named_product(self) -> str | None:
+        """The product that metadata or the store names."""
+        named: str | None = self._first("product_id", ("subscription", *_PRODUCT_PRECEDENCE))
+        return named
+
+    @cached_property
     def product_ids(self) -> tuple[str, ...]:
-        """The products bought; the first is the one shown. Items say it before metadata does."""
-        items = self.data("subscription").get("products")
-        if items:
-            return tuple(items)
-        product_id = self._first("product_id", ("subscription", *_PRODUCT_PRECEDENCE))
-        return () if product_id is None else (product_id,)
+        """The products bought, as far as this record says; the first is the one shown.
+
+        Of a subscription its items; which of them and of :attr:`named_product` count is said by
+        the products' chats (:func:`shared.domain.access.products_of`). Of a payment what is named,
+        else its line items.
+        """
+        if self.kind != "subscription" and self.named_product is not None:
+            return (self.named_product,)
+        if self.item_products:
+            return self.item_products
+        return () if self.named_product is None else (self.named_product,)
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Every product that may count now."""
+        named = () if self.named_product is None else (self.named_product,)
+        return tuple(dict.fromkeys((*self.product_ids, *named)))
 
     @cached_property
     def products_ever(self) -> frozenset[str]:
-        """What its buyer was ever let in for, and has to leave when it is over."""
-        return self.seen_products.union(self.product_ids)
+        """Every product that it was ever of, or may have been."""
+        over_time = {product for _, product in self._products_over_time}
+        return self.seen_products.union(self.candidates, over_time)
 
     @cached_property
     def payment_provider(self) -> str | None:
@@ -271,7 +400,7 @@ class Purchase:
     @cached_property
     def livemode(self) -> bool:
         """The mode in which Stripe knows it, also where it is not a payment."""
-        return self._first("livemode", _OF_STRIPE) is not False
+        return self._first("livemode", (*_OF_STRIPE, "redemption")) is not False
 
     @cached_property
     def access_code(self) -> str | None:
@@ -307,10 +436,8 @@ class Purchase:
 
     @cached_property
     def _paid(self) -> bool:
-        return (
-            self.data("session").get("payment_status") in _PAID
-            or self.data("payment_intent").get("status") == "succeeded"
-            or self.data("charge").get("status") == "succeeded"
+        return any(
+            _is_paid(self.data(source)) for source in ("session", "payment_intent", "charge")
         )
 
     @cached_property
@@ -331,6 +458,10 @@ class Purchase:
     def is_live(self) -> bool:
         """Whether it gives access now."""
         return self.was_live and not self.is_over
+
+    def gives_access_at(self, now: float) -> bool:
+        """Whether it is live, and its set end has not passed."""
+        return self.is_live and (self.ends_at is None or self.ends_at > now)
 
     @cached_property
     def expires_at(self) -> int | None:
@@ -384,9 +515,13 @@ class Purchase:
             return "cancelled_by_owner"
         if self.stripe_status == "incomplete_expired":
             return "payment_failed"
-        if stripe_reason in ("payment_failed", "payment_disputed"):
-            return str(stripe_reason)
-        return "cancelled_in_stripe"
+        if stripe_reason == "payment_failed":
+            return "payment_failed"
+        if stripe_reason == "payment_disputed":
+            return "disputed"
+        words = self.data("subscription")
+        by_buyer = words.get("feedback") or words.get("comment")
+        return "cancelled_by_customer" if by_buyer else "cancelled_in_stripe"
 
     @cached_property
     def status(self) -> str:
@@ -429,39 +564,132 @@ class Purchase:
 
     # -- access -------------------------------------------------------------------------------
 
+    def timeline(self, source: str) -> Timeline:
+        """What a source said over time; what it says now is part of it."""
+        stored = self.sources.get(source)
+        if stored is None:
+            return Timeline()
+        return of_source(stored, self.timelines.get(source), said(source, stored.data))
+
     @cached_property
-    def users_to_remove(self) -> frozenset[str]:
-        """Telegram users that must not be in the product's chats through this purchase."""
+    def _timelines(self) -> Mapping[str, Timeline]:
+        return {source: self.timeline(source) for source in self.sources}
+
+    def _over_time(self, name: str, *sources: str) -> Iterator[Span]:
+        """What sources say of one thing, and when; where they say nothing, there is no span."""
+        for source in sources:
+            for span in self._timelines.get(source, Timeline()).spans():
+                value = span.value.get(name)
+                if value is not None:
+                    yield Span(span.start, span.end, value)
+
+    @cached_property
+    def life(self) -> tuple[float, float] | None:
+        """From its first live status to its end; ``None``: it never gave access."""
         if not self.was_live:
-            return frozenset()
-        if self.is_over:
-            return self.seen_users
-        return self.seen_users - {self.telegram_user_id or ""}
+            return None
+        began = [span.start for span in self._over_time("live", *self.sources)]
+        start = max(min(began, default=-math.inf), float(self.purchased_at))
+        end = math.inf if not self.is_over or self.ended_at is None else float(self.ended_at)
+        return (start, max(start, end))
+
+    @cached_property
+    def _users_over_time(self) -> tuple[tuple[Span, str], ...]:
+        told = [(span, span.value) for span in self._over_time("user", *self.sources)]
+        return (*told, *self._from_older_records(self.seen_users - {user for _, user in told}))
+
+    @cached_property
+    def _products_over_time(self) -> tuple[tuple[Span, str], ...]:
+        named = [(span, span.value) for span in self._over_time("product", *self.sources)]
+        told = list(named)
+        if self.kind == "subscription" or not named:
+            source = "subscription" if self.kind == "subscription" else "session"
+            told += [
+                (span, item) for span in self._over_time("items", source) for item in span.value
+            ]
+        return (*told, *self._from_older_records(self.seen_products - {p for _, p in told}))
+
+    @cached_property
+    def items_ever(self) -> frozenset[str]:
+        """Every product that ever was an item of this subscription."""
+        spans = self._over_time("items", "subscription")
+        return self.seen_products.union(item for span in spans for item in span.value)
+
+    def _from_older_records(self, values: frozenset[str]) -> Iterator[tuple[Span, str]]:
+        """What records from before the timelines say was linked or sold at some time."""
+        until = max((source.version for source in self.sources.values()), default=0)
+        for value in sorted(values):
+            yield Span(-math.inf, until, value), value
+
+    @cached_property
+    def holdings(self) -> Mapping[tuple[str, str], tuple[Span, ...]]:
+        """For which user it was of which product, and when, during its life."""
+        if self.life is None:
+            return {}
+        start, end = self.life
+        found: dict[tuple[str, str], list[Span]] = {}
+        for users, user in self._users_over_time:
+            for products, product in self._products_over_time:
+                first = max(start, users.start, products.start)
+                last = min(end, users.end, products.end)
+                if first <= last:
+                    found.setdefault((user, product), []).append(Span(first, last, product))
+        return {holding: tuple(spans) for holding, spans in found.items()}
+
+    @cached_property
+    def lost(self) -> Mapping[tuple[str, str], Lost]:
+        """What it doesn't hold any more for a user, and since when; see :attr:`holdings`."""
+        held_now: frozenset[tuple[str, str]] = frozenset()
+        if self.is_live and self.telegram_user_id is not None:
+            held_now = frozenset((self.telegram_user_id, product) for product in self.candidates)
+        end = math.inf if self.life is None else self.life[1]
+        return {
+            holding: lost_at(spans, end)
+            for holding, spans in self.holdings.items()
+            if holding not in held_now
+        }
 
     @cached_property
     def plan_key(self) -> str:
         """What the removals depend on: planned anew when this differs from ``own.planned``."""
-        users = ",".join(sorted(self.users_to_remove))
-        switched = len(self.products_ever) > len(self.product_ids)
-        products = f"+{len(self.products_ever)}" if switched else ""
-        turn = f"#{self.turns}" if self.turns else ""
-        return f"{'over' if self.is_over else 'live'}:{users}{products}{turn}" if users else ""
+        if not self.lost:
+            return ""
+        told = ",".join(
+            sorted(f"{user}/{product}@{at}" for (user, product), at in self.lost.items())
+        )
+        digest = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+        return f"{'over' if self.is_over else 'live'}.{digest}"
 
     @cached_property
     def plan_is_stale(self) -> bool:
-        return self.plan_key != (self.own.planned or "")
+        planned = self.own.planned or ""
+        if ":" in planned:  # of a record from before the timelines
+            state, _, rest = planned.partition(":")
+            users = set(rest.partition("+")[0].partition("#")[0].split(","))
+            now = {user for user, _ in self.lost}
+            return (state == "over") != self.is_over or not now <= users
+        return self.plan_key != planned
 
-    @property
-    def planned_in_this_turn(self) -> bool:
-        """Whether nobody was let in again since the removals were planned.
-
-        Somebody linked, replaced, linked again and replaced again has to leave twice; the second
-        time, what became of the first removal says nothing any more.
+    @cached_property
+    def settles(self) -> bool:
+        """Whether a change that an event told waits before anybody is removed for it: other events
+        may be on their way. What the owner asked for doesn't, and an end at its set time neither.
         """
-        return (self.own.planned or "").partition("#")[2] == (str(self.turns) if self.turns else "")
+        if not self.is_over:
+            return True
+        intent = self.own.intent
+        if self.own.end is not None or (
+            intent is not None and intent.mode == "immediately" and self.cancelled_by_owner
+        ):
+            return False
+        set_time = self.data("subscription").get("cancel_at")
+        return set_time is None or self.ended_at is None or self.ended_at < set_time
 
-    def has_removal_of(self, user: str) -> bool:
-        return any(removal.telegram_user_id == user for removal in self.own.removals.values())
+    @cached_property
+    def plan_at(self) -> int:
+        """When removals are planned, where the plan is stale."""
+        settled = self.settle_until or 0
+        return max(self.own.retry_at("plan", 0), settled if self.settles else 0)
 
     def has_kept(self, chat_id: str, user: str) -> bool:
         """Whether its buyer was left in a chat because of another purchase."""
@@ -473,21 +701,6 @@ class Purchase:
         """Removals still to be done, the earliest first."""
         waiting = [r for r in self.own.removals.values() if r.state == "revoking"]
         return tuple(sorted(waiting, key=lambda r: (r.next_attempt_at or 0, r.key)))
-
-    @cached_property
-    def access_state(self) -> str:
-        """``granted``, ``not_linked``, ``revoking``, ``revoked``, ``kept`` or ``failed``."""
-        if not self.seen_users or not self.was_live:
-            return "not_linked"
-        if not self.is_over:
-            return "granted" if self.telegram_user_id else "not_linked"
-        if self.plan_is_stale:
-            return "revoking"
-        states = {removal.state for removal in self.own.removals.values()}
-        for state in ("failed", "revoking", "kept"):
-            if state in states:
-                return state
-        return "revoked"
 
     def invite_link(self, chat_id: str) -> str | None:
         """The invite link this purchase let its buyer in by, where the store told us."""
@@ -520,9 +733,10 @@ class Purchase:
         if self.ends_at is not None:
             due.append(max(self.ends_at, own.retry_at("look", 0)))
         if self.plan_is_stale:
-            due.append(own.retry_at("plan", 0))
+            due.append(self.plan_at)
         else:
-            due.extend(removal.next_attempt_at or 0 for removal in self.open_removals)
+            look_at = own.retry_at("buyer", 0)
+            due.extend(max(r.next_attempt_at or 0, look_at) for r in self.open_removals)
         if self.wanted_schedule_at != own.schedule_at:
             due.append(own.retry_at("schedule", 0))
         return min(due, default=None)
@@ -540,6 +754,12 @@ class Purchase:
         )
 
 
+def lost_at(spans: tuple[Span, ...], end: float) -> Lost:
+    """When what held for these spans was lost, of a purchase that ended, or ends, at ``end``."""
+    last = max(span.end for span in spans)
+    return "end" if last >= end else int(last)
+
+
 def facts(purchase: Purchase) -> list[Any]:
     """The part of a purchase on which anything but display depends.
 
@@ -554,6 +774,7 @@ def facts(purchase: Purchase) -> list[Any]:
         purchase.ends_at,
         purchase.telegram_user_id,
         purchase.product_ids,
+        purchase.named_product,
         purchase.payment_provider,
         purchase.purchased_at,
         purchase.data("link").get("invite_links"),
@@ -564,7 +785,4 @@ def source_facts(source: str, data: Data) -> Any:
     """What a source adds to them. While an event leaves this unchanged, it leaves them unchanged,
     whatever the other sources are, and it is stored with one conditional write."""
     lone = Purchase("sub_" if source == "subscription" else "", {source: Source(data, 0)})
-    return [
-        *facts(lone),
-        data.get("status") == "succeeded" or data.get("payment_status") in _PAID,
-    ]
+    return [*facts(lone), said(source, data)]

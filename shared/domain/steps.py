@@ -7,13 +7,26 @@ record alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.domain.clock import backoff_seconds
 from shared.domain.errors import OperationInProgress, PeriodEndNotAvailable, PurchaseAlreadyEnded
-from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, When
+from shared.domain.purchase import (
+    END,
+    LOOK_LASTS_SECONDS,
+    Audit,
+    End,
+    Intent,
+    Lost,
+    Own,
+    Purchase,
+    Removal,
+    Retry,
+    When,
+)
+from shared.domain.telegram import LEFT_BY_OWNER
 
 # EventBridge Scheduler fires with a precision of 60 seconds, and what it does with a time that
 # has passed is nowhere stated: nearer than this, the sweep and the caller act by themselves.
@@ -52,6 +65,17 @@ class PlanRemovals:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtBuyer:
+    """Ask Stripe what else the person bought who is about to be removed.
+
+    Attributes:
+        users: the Telegram users.
+    """
+
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Take one user out of one chat."""
 
@@ -65,7 +89,24 @@ class SetSchedule:
     at: int | None
 
 
-Step = AskStripe | CloseIntent | DeclareEnd | LookAgain | PlanRemovals | Remove | SetSchedule
+Step = (
+    AskStripe
+    | CloseIntent
+    | DeclareEnd
+    | LookAgain
+    | PlanRemovals
+    | LookAtBuyer
+    | Remove
+    | SetSchedule
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asked for something, from the token."""
+
+    id: str
+    name: str | None = None
 
 
 def next_step(purchase: Purchase, now: int) -> Step | None:
@@ -80,15 +121,38 @@ def next_step(purchase: Purchase, now: int) -> Step | None:
             return DeclareEnd(End(ends_at, "expired"))
         return LookAgain()
     if purchase.plan_is_stale:
-        if own.retry_at("plan", 0) <= now:
+        if purchase.plan_at <= now:
             return PlanRemovals()
     else:
-        for removal in purchase.open_removals:
-            if (removal.next_attempt_at or 0) <= now:
-                return Remove(removal)
+        due = [r for r in purchase.open_removals if (r.next_attempt_at or 0) <= now]
+        if due and is_looked_at(purchase, now):
+            return Remove(due[0])
+        if due and own.retry_at("buyer", 0) <= now:
+            return LookAtBuyer(tuple(sorted({r.telegram_user_id for r in purchase.open_removals})))
     if purchase.wanted_schedule_at != own.schedule_at and own.retry_at("schedule", 0) <= now:
         return SetSchedule(purchase.wanted_schedule_at)
     return None
+
+
+def is_looked_at(purchase: Purchase, now: int) -> bool:
+    """Whether it is known what else the buyers have, or the owner decided that it needs not be."""
+    own = purchase.own
+    if own.waived is not None and own.waived == purchase.plan_key:
+        return True
+    return own.looked_at is not None and now - own.looked_at < LOOK_LASTS_SECONDS
+
+
+def ends_with_period(purchase: Purchase) -> bool:
+    """Whether no further period is charged: it is scheduled to end with this one, or before."""
+    subscription = purchase.data("subscription")
+    if subscription.get("cancel_at_period_end"):
+        return True
+    period_end = subscription.get("current_period_end")
+    return (
+        purchase.cancel_at is not None
+        and period_end is not None
+        and purchase.cancel_at <= period_end
+    )
 
 
 def _step_of_intent(purchase: Purchase, now: int) -> Step | None:
@@ -97,7 +161,7 @@ def _step_of_intent(purchase: Purchase, now: int) -> Step | None:
         return CloseIntent("superseded")
     if intent is None or intent.phase != "requested":
         return None
-    if purchase.is_over or (intent.mode == "period_end" and purchase.cancel_at is not None):
+    if purchase.is_over or (intent.mode == "period_end" and ends_with_period(purchase)):
         return CloseIntent("done")
     if purchase.kind != "subscription":
         return DeclareEnd(End(intent.requested_at, "cancelled_by_owner"))
@@ -109,13 +173,19 @@ def outstanding(purchase: Purchase) -> bool:
     return (
         purchase.cancel_pending is not None
         or purchase.plan_is_stale
-        or bool(purchase.open_removals)
+        or any(r.state in ("revoking", "failed") for r in purchase.own.removals.values())
         or (purchase.ends_at is not None and purchase.own.schedule_at != purchase.ends_at)
     )
 
 
 def request_cancel(
-    purchase: Purchase, when: When, *, actor: str, reason: str | None, now: int
+    purchase: Purchase,
+    when: When,
+    *,
+    who: Who,
+    reason: str | None,
+    now: int,
+    without_stripe: bool = False,
 ) -> Own | None:
     """Our part of the purchase with the owner's new intent; ``None`` where nothing changes.
 
@@ -144,51 +214,123 @@ def request_cancel(
             if not purchase.cancel_options:
                 raise PurchaseAlreadyEnded
             raise PeriodEndNotAvailable
-        if purchase.cancel_at is not None:
+        if ends_with_period(purchase):
             return None
     elif not purchase.cancel_options:
         raise PurchaseAlreadyEnded("This purchase gives no access that could be cancelled")
     generation = 1 if intent is None else intent.generation + 1
     own = replace(
         purchase.own,
-        intent=Intent(generation, when, actor, now, reason=reason),
-        audit=(*purchase.own.audit, Audit(now, "owner", "cancel_requested", when)),
+        intent=Intent(
+            generation,
+            when,
+            who.id,
+            now,
+            reason=reason,
+            actor_name=who.name,
+            without_stripe=without_stripe and purchase.kind == "subscription",
+        ),
     )
-    return own.without_retry("stripe")
+    entry = Audit(now, "owner", "cancel_requested", when, who.id, who.name, reason)
+    return own.logged(entry).without_retry("stripe")
 
 
-def request_revocation(purchase: Purchase, *, now: int) -> Own | None:
-    """Our part with every failed or waiting removal due now; ``None`` where there is none."""
+def request_revocation(purchase: Purchase, *, who: Who, now: int) -> Own | None:
+    """Our part with every failed or waiting removal due now; ``None`` where there is none.
+
+    What waits because Stripe can't be asked is decided on what is known: that is the owner's word.
+    """
+    own = purchase.own
+    outstanding = _outstanding_removals(own)
+    waits_for_stripe = [step for step in ("plan", "buyer") if step in own.retries]
+    if not outstanding and not waits_for_stripe:
+        return None
     again = {
         removal.key: replace(
-            removal, state="revoking", detail=None, attempts=0, next_attempt_at=now, wait=0
+            removal,
+            state="revoking",
+            reason=None,
+            detail=None,
+            attempts=0,
+            next_attempt_at=now,
+            wait=0,
         )
-        for removal in purchase.own.removals.values()
-        if removal.state in ("failed", "revoking")
+        for removal in outstanding
     }
-    if not again:
+    for step in waits_for_stripe:
+        own = replace(own.without_retry(step), waived=purchase.plan_key)
+    own = replace(own, removals={**own.removals, **again})
+    if waits_for_stripe or any(removal.state == "failed" for removal in outstanding):
+        detail = "without_looking_at_stripe" if waits_for_stripe else None
+        own = own.logged(Audit(now, "owner", "revocation_requested", detail, who.id, who.name))
+    return own
+
+
+def request_leaving_in(purchase: Purchase, *, who: Who, now: int) -> Own | None:
+    """Our part where the owner leaves those in who should be out and are not; ``None`` where there
+    is nobody."""
+    outstanding = _outstanding_removals(purchase.own)
+    if not outstanding:
         return None
-    failed = any(removal.state == "failed" for removal in purchase.own.removals.values())
-    audit = purchase.own.audit
-    if failed:
-        audit = (*audit, Audit(now, "owner", "revocation_requested"))
-    return replace(purchase.own, removals={**purchase.own.removals, **again}, audit=audit)
-
-
-def plan(purchase: Purchase, chat_ids: Iterable[str], *, now: int) -> Own:
-    """Our part with a removal for everybody who must leave, in every chat of the products."""
-    users = purchase.users_to_remove
-    removals = {
-        key: removal
-        for key, removal in purchase.own.removals.items()
-        if removal.telegram_user_id in users and purchase.planned_in_this_turn
+    left = {
+        removal.key: replace(
+            removal,
+            state="kept",
+            reason=LEFT_BY_OWNER,
+            detail="The owner of the store leaves this person in.",
+            next_attempt_at=None,
+            wait=0,
+            finished_at=now,
+        )
+        for removal in outstanding
     }
-    for chat_id in sorted(chat_ids):
-        for user in sorted(users):
-            removal = Removal(chat_id, user, next_attempt_at=now)
-            removals.setdefault(removal.key, removal)
+    entries = (
+        Audit(
+            now,
+            "owner",
+            "access_kept",
+            LEFT_BY_OWNER,
+            who.id,
+            who.name,
+            chat_id=removal.chat_id,
+            telegram_user_id=removal.telegram_user_id,
+        )
+        for removal in outstanding
+    )
+    return replace(purchase.own, removals={**purchase.own.removals, **left}).logged(*entries)
+
+
+def _outstanding_removals(own: Own) -> list[Removal]:
+    return [r for r in own.removals.values() if r.state in ("failed", "revoking")]
+
+
+def plan(purchase: Purchase, leaving: Mapping[tuple[str, str], Lost], *, now: int) -> Own:
+    """Our part with a removal for everybody who must leave.
+
+    What was finished for the same loss is not done again: whoever was let in again by hand stays.
+    A removal that isn't asked for any more is dropped, if it isn't finished.
+
+    Args:
+        leaving: :func:`shared.domain.access.leaving`.
+    """
+    before = purchase.own.removals
+    removals = {key: r for key, r in before.items() if r.state in ("revoked", "kept")}
+    for (chat_id, user), lost in sorted(leaving.items()):
+        removal = Removal(chat_id, user, next_attempt_at=now, lost=lost, since=now)
+        earlier = before.get(removal.key)
+        if earlier is None or _is_lost_again(earlier, lost):
+            removals[removal.key] = removal
+        else:
+            removals[removal.key] = replace(earlier, lost=earlier.lost or lost)
     own = replace(purchase.own, removals=removals, planned=purchase.plan_key or None)
     return own.without_retry("plan")
+
+
+def _is_lost_again(earlier: Removal, lost: Lost) -> bool:
+    """Whether somebody was let in again by this purchase since a removal was planned."""
+    if earlier.state == "revoking" or earlier.lost in (None, END):
+        return False
+    return lost == END or (isinstance(lost, int) and lost > int(earlier.lost or 0))
 
 
 def close_intent(purchase: Purchase, phase: Literal["done", "superseded"], *, now: int) -> Own:
@@ -203,14 +345,12 @@ def close_intent(purchase: Purchase, phase: Literal["done", "superseded"], *, no
     if phase == "done":
         return _carried_out(purchase.own, intent, now).without_retry("stripe")
     closed = replace(intent, phase=phase, error=None)
-    audit = (*purchase.own.audit, Audit(now, "stripe", "cancel_withdrawn"))
-    return replace(purchase.own, intent=closed, audit=audit).without_retry("stripe")
+    return replace(purchase.own, intent=closed).without_retry("stripe")
 
 
 def _carried_out(own: Own, intent: Intent, now: int) -> Own:
     closed = replace(intent, phase="done", error=None)
-    audit = (*own.audit, Audit(now, "system", "cancel_confirmed", intent.mode))
-    return replace(own, intent=closed, audit=audit)
+    return replace(own, intent=closed).logged(Audit(now, "system", "cancel_confirmed", intent.mode))
 
 
 def declare_end(purchase: Purchase, end: End, *, now: int) -> Own:
@@ -230,11 +370,28 @@ def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
     return replace(purchase.own, retries={**purchase.own.retries, step: retry})
 
 
-def refuse(purchase: Purchase, error: str, *, now: int) -> Own:
+def refuse(
+    purchase: Purchase, error: str, *, now: int, can_end_without_stripe: bool = False
+) -> Own:
     """Our part after Stripe said that it will never do what the intent asks."""
     intent = purchase.own.intent
     if intent is None or intent.phase == "refused":
         return purchase.own
-    refused = replace(intent, phase="refused", error=error)
-    audit = (*purchase.own.audit, Audit(now, "system", "cancel_refused", error))
-    return replace(purchase.own, intent=refused, audit=audit).without_retry("stripe")
+    refused = replace(
+        intent, phase="refused", error=error, can_end_without_stripe=can_end_without_stripe
+    )
+    own = replace(purchase.own, intent=refused).without_retry("stripe")
+    return own.logged(Audit(now, "system", "cancel_refused", error))
+
+
+def end_without_stripe(purchase: Purchase, *, charges_may_continue: bool, now: int) -> Own:
+    """Our part once the purchase is over although Stripe could end nothing.
+
+    Args:
+        charges_may_continue: the account is closed or disconnected: nobody knows what it does.
+    """
+    if purchase.own.end is not None:
+        return purchase.own
+    own = declare_end(purchase, End(now, "cancelled_by_owner"), now=now)
+    detail = "charges_may_continue" if charges_may_continue else "gone_at_stripe"
+    return own.without_retry("stripe").logged(Audit(now, "system", "ended_without_stripe", detail))

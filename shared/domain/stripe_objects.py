@@ -26,7 +26,6 @@ Raw = dict[str, Any]
 
 # Telegram's ids have at most 52 significant bits (https://core.telegram.org/bots/api#chat).
 _USER_ID = re.compile(r"[1-9][0-9]{0,15}")
-_CHAT_ID = re.compile(r"-[1-9][0-9]{0,18}")
 _SHOWN_METHOD_FIELDS = ("brand", "last4", "exp_month", "exp_year")
 
 
@@ -40,6 +39,7 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
         (item["current_period_end"] for item in items if item.get("current_period_end")),
         default=raw.get("current_period_end"),
     )
+    details = raw.get("cancellation_details") or {}
     # Two ways to say the same: the flag, and (flexible billing, portal) the date without it.
     cancel_at = raw.get("cancel_at")
     if cancel_at is None and raw.get("cancel_at_period_end"):
@@ -52,9 +52,13 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
         "current_period_end": period_end,
         "trial_end": raw.get("trial_end"),
         "cancel_at": cancel_at,
+        "cancel_at_period_end": bool(raw.get("cancel_at_period_end")),
         "canceled_at": raw.get("canceled_at"),
         "ended_at": raw.get("ended_at"),
-        "end_reason": (raw.get("cancellation_details") or {}).get("reason"),
+        "end_reason": details.get("reason"),
+        "feedback": details.get("feedback"),
+        "comment": details.get("comment") or None,
+        "collection_paused": raw.get("pause_collection") is not None,
         "payment_method": id_of(raw.get("default_payment_method"))
         or id_of(raw.get("default_source")),
         "schedule": id_of(raw.get("schedule")),
@@ -221,9 +225,8 @@ def product(raw: Mapping[str, Any], *, deleted: bool = False) -> Raw:
 
 
 def chat_ids(text: str | None) -> list[str]:
-    """Numeric chat ids of a comma-separated text; anything else in it is left out."""
-    parts = [part.strip() for part in (text or "").split(",")]
-    return list(dict.fromkeys(part for part in parts if _CHAT_ID.fullmatch(part)))
+    """The ids of a text, separated by commas or blanks, as they were given."""
+    return list(dict.fromkeys((text or "").replace(",", " ").split()))
 
 
 def invoice(raw: Mapping[str, Any]) -> Raw:

@@ -86,35 +86,75 @@ _OUR_BUG = (
     "peer_id_invalid",
 )
 
-# What part of the description says that only the owner can help, and what the owner is told.
+# Why somebody is not out, as stable codes; the API's document lists them.
+NO_ADMINISTRATOR = "bot_not_administrator"
+NOT_IN_CHAT = "bot_not_in_chat"
+CHAT_NOT_FOUND = "chat_not_found"
+CHAT_DELETED = "chat_deleted"
+BASIC_GROUP = "basic_group"
+USER_IS_ADMINISTRATOR = "user_is_administrator"
+USER_IS_OWNER = "user_is_owner"
+USER_IS_BOT = "user_is_the_bot"
+LINK_WORKS = "invite_link_works"
+TELEGRAM_REFUSED = "telegram_refused"
+TELEGRAM_UNAVAILABLE = "telegram_unavailable"
+BOT_PAUSED = "bot_paused"
+REMOVALS_OFF = "removals_off"
+BUSY = "busy"
+PRODUCT_UNKNOWN = "product_unknown"
+STRIPE_UNREACHABLE = "stripe_unreachable"
+OTHER_STORE = "other_store"
+NOT_NUMERIC = "not_numeric"
+SETTLING = "settling"
+# And why somebody stays.
+STILL_OPENED = "still_opened"
+LEFT_BY_OWNER = "left_by_owner"
+
+# The bot has lost its rights, or its place: when they are back, what failed is tried again.
+LOST_RIGHTS = frozenset({NO_ADMINISTRATOR, NOT_IN_CHAT, CHAT_NOT_FOUND, BASIC_GROUP})
+
+# What part of the description says that only the owner can help, why, and what the owner is told.
 _OWNER_MUST_ACT = {
     "not enough rights to restrict/unrestrict chat member": (
-        "The bot is no longer an administrator of {chat}, or may not ban users there."
+        NO_ADMINISTRATOR,
+        "The bot is no longer an administrator of {chat}, or may not ban users there.",
     ),
-    "chat_admin_required": "The bot is no longer an administrator of {chat}.",
-    "member list is inaccessible": "The bot is no longer an administrator of {chat}.",
+    "chat_admin_required": (NO_ADMINISTRATOR, "The bot is no longer an administrator of {chat}."),
+    "member list is inaccessible": (
+        NO_ADMINISTRATOR,
+        "The bot is no longer an administrator of {chat}.",
+    ),
     "user is an administrator of the chat": (
-        "This person is an administrator of {chat}; a bot can't remove administrators."
+        USER_IS_ADMINISTRATOR,
+        "This person is an administrator of {chat}; a bot can't remove administrators.",
     ),
-    "can't remove chat owner": "This person owns {chat} and can't be removed from it.",
-    "not in the chat": "The bot is no longer in {chat}.",
-    "chat not found": "Telegram does not find {chat}, or the bot was never in it.",
-    "channel_private": "The bot no longer has access to {chat}.",
+    "can't remove chat owner": (
+        USER_IS_OWNER,
+        "This person owns {chat} and can't be removed from it.",
+    ),
+    "not in the chat": (NOT_IN_CHAT, "The bot is no longer in {chat}."),
+    "chat not found": (
+        CHAT_NOT_FOUND,
+        "Telegram does not find {chat}, or the bot was never in it.",
+    ),
+    "channel_private": (NOT_IN_CHAT, "The bot no longer has access to {chat}."),
     "not enough rights to manage chat invite link": (
-        "The bot may not manage the invite links of {chat}."
+        NO_ADMINISTRATOR,
+        "The bot may not manage the invite links of {chat}.",
     ),
     "method is available for supergroup and channel chats only": (
+        BASIC_GROUP,
         "{chat} is a basic group, from which a bot can't remove people without banning them: "
-        "turn it into a supergroup."
+        "turn it into a supergroup.",
     ),
-    "bot was kicked from the": "The bot was removed from {chat}.",
-    "bot is not a member of the": "The bot is no longer in {chat}.",
-    "the group chat was deleted": "{chat} was deleted.",
+    "bot was kicked from the": (NOT_IN_CHAT, "The bot was removed from {chat}."),
+    "bot is not a member of the": (NOT_IN_CHAT, "The bot is no longer in {chat}."),
+    "the group chat was deleted": (CHAT_DELETED, "{chat} was deleted."),
 }
 
-NOT_ADMINISTRATOR = _OWNER_MUST_ACT["chat_admin_required"]
-ADMINISTRATOR_STAYS = _OWNER_MUST_ACT["user is an administrator of the chat"]
-OWNER_STAYS = _OWNER_MUST_ACT["can't remove chat owner"]
+NOT_ADMINISTRATOR = _OWNER_MUST_ACT["chat_admin_required"][1]
+ADMINISTRATOR_STAYS = _OWNER_MUST_ACT["user is an administrator of the chat"][1]
+OWNER_STAYS = _OWNER_MUST_ACT["can't remove chat owner"][1]
 
 
 def is_chat_id(text: str) -> bool:
@@ -158,19 +198,19 @@ def classify(method: str, answer: Answer) -> Class:
     return Class.UNKNOWN
 
 
-def sentence_for(method: str, answer: Answer, chat: str) -> str:
-    """What the owner is told about a refusal.
+def explain(method: str, answer: Answer, chat: str) -> tuple[str, str]:
+    """Why Telegram refused, as a stable code and as a sentence for the owner.
 
     Args:
         chat: the chat's title or id.
     """
     text = answer.description.casefold()
-    for part, sentence in _OWNER_MUST_ACT.items():
+    for part, (reason, sentence) in _OWNER_MUST_ACT.items():
         if part in text:
-            return sentence.format(chat=chat)
+            return reason, sentence.format(chat=chat)
     what = "revoke the invite link of" if method == REVOKE_LINK else "remove this person from"
     said = answer.description[:_MAX_DESCRIPTION]
-    return f"Telegram refused to {what} {chat}: {said}"
+    return TELEGRAM_REFUSED, f"Telegram refused to {what} {chat}: {said}"
 
 
 def display_name(chat_id: str, title: str | None) -> str:

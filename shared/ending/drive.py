@@ -1,13 +1,14 @@
 """The one way anything ends.
 
-``cancel_purchase`` after recording what the owner wants, ``stripe_webhook`` after an event that
-changed facts, ``period_end_revoker`` when a schedule fires and when it sweeps: all of them call
-:meth:`Driver.drive`. It takes the purchase's lease, asks :func:`shared.domain.steps.next_step`
-what is next, does it, records it, and asks again. Every step may be repeated after a crash.
+``cancel_purchase`` after recording what the owner wants, ``period_end_revoker`` when a schedule
+fires and when it sweeps: both call :meth:`Driver.drive`. It takes the purchase's lease, asks
+:func:`shared.domain.steps.next_step` what is next, does it, records it, and asks again. Every step
+may be repeated after a crash.
 
 Stripe is asked first, then access ends, then the schedule is set: a person who was told that
 charges stop must not be charged because Telegram was slow, and the schedule depends on what is
-still to be done.
+still to be done. Before anybody is removed, Stripe is asked what else that person bought
+(:mod:`shared.ending.catch_up`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,26 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from shared.domain import steps, stripe_objects, well_formed
+from shared.domain import access, steps, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
-from shared.domain.errors import CustomersError
 from shared.domain.merge import Fetched
-from shared.domain.purchase import ENDED_SUBSCRIPTION, End, Intent, Own, Purchase
+from shared.domain.purchase import (
+    ENDED_SUBSCRIPTION,
+    Audit,
+    End,
+    Intent,
+    Lost,
+    Own,
+    Purchase,
+    Removal,
+)
+from shared.ending.catch_up import CatchUp, StoreDisconnected
 from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import (
     NO_TIME,
+    Mode,
+    StripeAccountClosed,
+    StripeError,
     StripeGateway,
     StripeKeyRefused,
     StripeMissing,
@@ -32,9 +45,7 @@ from shared.integrations.stripe_gateway import (
     StripeUnavailable,
     SubscriptionRef,
 )
-from shared.observability import log_failure
 from shared.storage.customers import Customers
-from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.items import Record
 from shared.storage.keys import Key
 from shared.storage.products import Products
@@ -62,6 +73,7 @@ class Driver:
     products: Products
     registry: Registry
     stripe: StripeGateway
+    catch_up: CatchUp
     remover: AccessRemover
     schedules: Schedules
     clock: Clock = system_clock
@@ -88,15 +100,24 @@ class Driver:
         finally:
             self.records.release(key, owner)
 
-    def drive_or_leave(self, key: Key, *, deadline: float) -> None:
-        """Like :meth:`drive`, for functions that handle events.
+    def replan(self, key: Key, *, deadline: float) -> Purchase | None:
+        """:meth:`drive`, after the past of one of its products turned out to be another.
 
-        An error is logged, and the purchase stays due for the sweep.
+        Returns:
+            As :meth:`drive`.
         """
+        owner = uuid.uuid4().hex
+        record = self.records.lease(key, owner)
+        if record is None:
+            return None
         try:
-            self.drive(key, deadline=deadline)
-        except (CustomersError, *AWS_ERRORS) as error:
-            log_failure("left to the sweep", error)
+            if not record.purchase.plan_is_stale:
+                record = self._planned_again(record, owner)
+            return self.drive_leased(record, owner, deadline=deadline)
+        except LeaseLost:
+            return None
+        finally:
+            self.records.release(key, owner)
 
     def drive_leased(
         self, record: Record, owner: str, *, deadline: float, interactive: bool = False
@@ -150,6 +171,8 @@ class Driver:
                 return save(lambda p: steps.declare_end(p, end, now=now))
             case steps.PlanRemovals():
                 return self._plan_removals(record, owner, deadline)
+            case steps.LookAtBuyer(users):
+                return self._look_at_buyer(users, record, owner, deadline, interactive)
             case steps.Remove(removal):
                 outcome = self.remover.remove(
                     record.purchase,
@@ -158,9 +181,7 @@ class Driver:
                     deadline=deadline,
                     interactive=interactive,
                 )
-                return save(
-                    lambda p: replace(p.own, removals={**p.own.removals, outcome.key: outcome})
-                )
+                return save(lambda p: _with_outcome(p, removal, outcome, now))
             case steps.SetSchedule(at):
                 return self._set_schedule(at, record, owner)
 
@@ -202,6 +223,8 @@ class Driver:
             return self._postpone(record, owner, "stripe", error.reason)
         except StripeMissing:
             return self._after_missing(record, owner, deadline)
+        except (StripeAccountClosed, StoreDisconnected) as error:
+            return self._end_or_refuse(record, owner, error.reason, charges_may_continue=True)
         except StripeRefusal as error:
             # What was promised with a 202 isn't lost because a key expired meanwhile.
             if attempt > 1 and isinstance(error, StripeKeyRefused):
@@ -214,22 +237,69 @@ class Driver:
 
         A DELETE has no idempotency key, so one whose answer was lost comes back as 404.
         """
+        refusal = "no such subscription in this account and mode"
         try:
             record = self._refresh(record, self._ref(record), deadline)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)
-        except (StripeMissing, StripeRefusal):
-            return self._refuse(record, owner, "no such subscription in this account and mode")
+        except StripeMissing:
+            try:
+                proven = self._is_right_account(record, deadline)
+            except StripeUnavailable as error:
+                return self._postpone(record, owner, "stripe", error.reason)
+            if proven:
+                return self._end_or_refuse(record, owner, refusal, charges_may_continue=False)
+            return self._refuse(record, owner, refusal)
+        except StripeRefusal:
+            return self._refuse(record, owner, refusal)
         if record.purchase.is_over:
             return record
         return self._postpone(record, owner, "stripe", "Stripe does not find what it shows")
+
+    def _is_right_account(self, record: Record, deadline: float) -> bool:
+        """Whether Stripe shows another object that we know of this purchase: then what it doesn't
+        show isn't hidden by a wrong key or account.
+
+        Raises:
+            StripeUnavailable: it can't be told now.
+        """
+        ref, purchase = self._ref(record), record.purchase
+        mode = Mode(ref.livemode, ref.stripe_account)
+        known = [("products", product_id) for product_id in purchase.candidates]
+        account = account_of(record.key.pk)
+        if account.startswith("cus_"):
+            known.insert(0, ("customers", account))
+        for kind, object_id in known[:3]:
+            self._leave_time(deadline)
+            try:
+                found = self.stripe.retrieve(kind, object_id, mode)
+            except (StripeMissing, StripeRefusal):
+                continue
+            # Of a deleted customer Stripe keeps the id: the account is the right one.
+            return bool(found.get("livemode", purchase.livemode) == purchase.livemode)
+        return False
+
+    def _end_or_refuse(
+        self, record: Record, owner: str, error: str, *, charges_may_continue: bool
+    ) -> Record:
+        """Stripe has nothing to end: it ends on our side, where the owner asked for that."""
+        now = int(self.clock())
+
+        def change(p: Purchase) -> Own:
+            if p.own.intent is not None and p.own.intent.without_stripe:
+                return steps.end_without_stripe(
+                    p, charges_may_continue=charges_may_continue, now=now
+                )
+            return steps.refuse(p, error, now=now, can_end_without_stripe=True)
+
+        return self.records.save_own(record, owner, change)
 
     def _look_again(self, record: Record, owner: str, deadline: float) -> Record:
         """The scheduled end has come. Stripe has the last word on whether it still stands."""
         ends_at = record.purchase.ends_at
         try:
             record = self._refresh(record, self._ref(record), deadline)
-        except (StripeMissing, StoreDisconnected):
+        except (StripeMissing, StripeAccountClosed, StoreDisconnected):
             # Nobody can say more: what is known counts.
             pass
         except (StripeUnavailable, StripeRefusal) as error:
@@ -290,7 +360,7 @@ class Driver:
         purchase = record.purchase
         store = self.registry.of_store(store_of(record.key.pk))
         if store.disconnected_at is not None:
-            raise StoreDisconnected("The store has disconnected its Stripe account")
+            raise StoreDisconnected
         return SubscriptionRef(
             purchase.purchase_id, livemode=purchase.livemode, stripe_account=store.account
         )
@@ -308,24 +378,80 @@ class Driver:
     # -- access -----------------------------------------------------------------------------------
 
     def _plan_removals(self, record: Record, owner: str, deadline: float) -> Record:
-        tenant = store_of(record.key.pk)
-        purchase = record.purchase
+        purchase, tenant = record.purchase, store_of(record.key.pk)
         try:
-            chats = self.products.chats_ever(
-                tenant,
-                purchase.products_ever,
-                purchase.livemode,
-                before_asking=lambda: self._leave_time(deadline),
-            )
+            if purchase.own.waived == purchase.plan_key:
+                products = self.products.of_purchases(tenant, [purchase])[purchase.purchase_id]
+            else:
+                products = self.products.complete(
+                    tenant,
+                    purchase,
+                    before_asking=lambda: self._may_ask(record, deadline),
+                )
+        except (StoreDisconnected, StripeAccountClosed):
+            # Nobody can say more: what is known counts.
+            products = self.products.of_purchases(tenant, [purchase])[purchase.purchase_id]
         except (StripeUnavailable, StripeRefusal) as error:
             return self._postpone(record, owner, "plan", error.reason)
-        now = int(self.clock())
+        return self._planned(record, owner, products)
+
+    def _may_ask(self, record: Record, deadline: float) -> None:
+        self._ref(record)
+        self._leave_time(deadline)
+
+    def _planned(self, record: Record, owner: str, products: access.Products) -> Record:
+        now, planned_for = int(self.clock()), record.purchase.plan_key
 
         def planned(p: Purchase) -> Own:
-            same = p.plan_key == purchase.plan_key and p.products_ever == purchase.products_ever
-            return steps.plan(p, chats, now=now) if same else p.own
+            # Facts that changed meanwhile have products of their own.
+            same = p.plan_key == planned_for
+            return steps.plan(p, access.leaving(p, products), now=now) if same else p.own
 
         return self.records.save_own(record, owner, planned)
+
+    def is_planned_otherwise(self, record: Record) -> bool:
+        """Whether the removals of a purchase were planned on other chats of its products."""
+        purchase = record.purchase
+        if purchase.plan_is_stale:
+            return False  # it will be planned anyway
+        planned = steps.plan(purchase, self._leaving(record), now=int(self.clock()))
+        return planned.removals != purchase.own.removals
+
+    def _planned_again(self, record: Record, owner: str) -> Record:
+        leaving, now = self._leaving(record), int(self.clock())
+        return self.records.save_own(record, owner, lambda p: steps.plan(p, leaving, now=now))
+
+    def _leaving(self, record: Record) -> dict[access.Access, Lost]:
+        purchase, tenant = record.purchase, store_of(record.key.pk)
+        products = self.products.of_purchases(tenant, [purchase])[purchase.purchase_id]
+        return access.leaving(purchase, products)
+
+    def _look_at_buyer(
+        self,
+        users: tuple[str, ...],
+        record: Record,
+        owner: str,
+        deadline: float,
+        interactive: bool,
+    ) -> Record:
+        """Bring those who are about to be removed up to date with Stripe."""
+
+        def keep_lease() -> None:
+            nonlocal record
+            record = self._renewed(record, owner)
+
+        try:
+            self.catch_up.look(
+                record, users, deadline=deadline, interactive=interactive, before_asking=keep_lease
+            )
+        except (StoreDisconnected, StripeAccountClosed):
+            pass  # That is an answer: what is known counts.
+        except StripeError as error:
+            return self._postpone(record, owner, "buyer", error.reason)
+        now = int(self.clock())
+        return self.records.save_own(
+            record, owner, lambda p: replace(p.own.without_retry("buyer"), looked_at=now)
+        )
 
     def _set_schedule(self, at: int | None, record: Record, owner: str) -> Record:
         """Make the schedule; one that would fire within a minute is left to the sweep."""
@@ -347,8 +473,22 @@ class Driver:
         self.customers.reindex(store_of(record.key.pk), account_of(record.key.pk))
 
 
-class StoreDisconnected(StripeRefusal):
-    """The store has disconnected its Stripe account from this deployment."""
+def _with_outcome(purchase: Purchase, before: Removal, outcome: Removal, now: int) -> Own:
+    """Our part with what a removal came to; what was done, or tried in vain, stays in the log."""
+    own = replace(purchase.own, removals={**purchase.own.removals, outcome.key: outcome})
+    if outcome.attempts == before.attempts and outcome.state == "revoking":
+        return own  # it only waits for its turn
+    event = "removal_postponed" if outcome.state == "revoking" else f"access_{outcome.state}"
+    entry = Audit(
+        now,
+        "system",
+        event,
+        outcome.detail,
+        reason=None,
+        chat_id=outcome.chat_id,
+        telegram_user_id=outcome.telegram_user_id,
+    )
+    return own if entry in own.audit else own.logged(entry)
 
 
 def _fetched(raw: stripe_objects.Raw, asked_at: int) -> Fetched:

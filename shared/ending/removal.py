@@ -27,6 +27,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from shared.domain import access
 from shared.domain import telegram as rules
 from shared.domain.clock import Clock, backoff_seconds, system_clock
 from shared.domain.purchase import Purchase, Removal, RemovalState
@@ -35,8 +36,8 @@ from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGatewa
 from shared.storage.bot import Bot
 from shared.storage.chats import Chats
 from shared.storage.dynamo import Table
-from shared.storage.items import from_item
-from shared.storage.keys import Key, product_key
+from shared.storage.keys import Key
+from shared.storage.products import products_of
 from shared.storage.telegram_users import TelegramUsers
 from shared.tenant import Tenant, store_of
 
@@ -82,7 +83,7 @@ class _NotNow(Exception):
 
     Attributes:
         wait: seconds until then.
-        detail: a sentence for the owner.
+        reason, detail: a stable code, and a sentence for the owner.
         failed: whether this counts as a try.
         unheard: Telegram may have done what it was asked, or still do it.
         by_sweep: no schedule of its own, however long the wait.
@@ -91,6 +92,7 @@ class _NotNow(Exception):
     def __init__(
         self,
         wait: int,
+        reason: str,
         detail: str,
         *,
         failed: bool = False,
@@ -99,10 +101,15 @@ class _NotNow(Exception):
     ) -> None:
         super().__init__(detail)
         self.wait = wait
+        self.reason = reason
         self.detail = detail
         self.failed = failed
         self.unheard = unheard
         self.by_sweep = by_sweep
+
+
+def _out_of_time() -> _NotNow:
+    return _NotNow(1, rules.BUSY, "The time was up before Telegram could be asked.")
 
 
 class _Migrated(Exception):
@@ -125,7 +132,7 @@ class _Step:
         locked_until: how long the user's lock is ours, seconds since the epoch.
         unlock_at: until when no purchase may begin to admit the user, where that is after the
             step: a removal whose answer was not heard may still take effect.
-        link_refusal: why an invite link still works, a sentence.
+        link_refusal: why an invite link still works, a code and a sentence.
         ended: purchases of the user that are over, as last looked at.
     """
 
@@ -139,7 +146,7 @@ class _Step:
     owner: str
     locked_until: float = 0.0
     unlock_at: float = 0.0
-    link_refusal: str | None = None
+    link_refusal: tuple[str, str] | None = None
     ended: tuple[Purchase, ...] = ()
 
     @property
@@ -201,7 +208,7 @@ class AccessRemover:
 
         Returns:
             The removal ``revoked``, ``kept`` or ``failed``, with ``finished_at`` and, but for
-            the first, a ``detail`` for the owner; or still ``revoking`` with
+            the first, a ``reason`` and a ``detail`` for the owner; or still ``revoking`` with
             ``next_attempt_at``, later than now. ``attempts`` counts what Telegram was asked in
             vain or to the end, not the waiting.
 
@@ -234,9 +241,10 @@ class AccessRemover:
     def _decide(self, step: _Step) -> Removal:
         self._check_bot()
         if not (rules.is_chat_id(step.chat_id) and rules.is_user_id(step.user_id)):
-            return self._failed(step, "The chat or the person has no numeric Telegram id.")
+            detail = "The chat or the person has no numeric Telegram id."
+            return self._failed(step, rules.NOT_NUMERIC, detail)
         if self.gateway.is_the_bot(step.user_id):
-            return self._failed(step, "This person is the bot itself.")
+            return self._failed(step, rules.USER_IS_BOT, "This person is the bot itself.")
         if not self._find_chat(step):
             return self._foreign(step)
         kept = self._kept(step)
@@ -268,7 +276,8 @@ class AccessRemover:
             kept = self._kept(step)
             if kept is not None:
                 return kept
-        raise self._try_again(step, "The chat moves from one id to the next.")
+        detail = "The chat moves from one id to the next."
+        raise self._try_again(step, rules.TELEGRAM_UNAVAILABLE, detail)
 
     def _remove(self, step: _Step) -> Removal:
         self._revoke_links(step)
@@ -284,7 +293,7 @@ class AccessRemover:
         if kept is not None:
             return kept
         if self._left(step) < LEAST_REMOVAL_SECONDS:
-            raise _NotNow(1, "The time was up before Telegram could be asked.")
+            raise _out_of_time()
         kind, answer = self._ask(
             step,
             rules.UNBAN,
@@ -314,7 +323,7 @@ class AccessRemover:
 
             kind, answer = self._ask(step, rules.REVOKE_LINK, revoke)
             if kind not in (Class.OK, Class.LINK_GONE):
-                step.link_refusal = rules.sentence_for(rules.REVOKE_LINK, answer, self._name(step))
+                step.link_refusal = rules.explain(rules.REVOKE_LINK, answer, self._name(step))
                 return
         step.removal = replace(step.removal, link_revoked=True)
 
@@ -350,9 +359,11 @@ class AccessRemover:
         member = answer.result
         match member.get("status"):
             case "creator":
-                return self._failed(step, rules.OWNER_STAYS.format(chat=self._name(step)))
+                detail = rules.OWNER_STAYS.format(chat=self._name(step))
+                return self._failed(step, rules.USER_IS_OWNER, detail)
             case "administrator":
-                return self._failed(step, rules.ADMINISTRATOR_STAYS.format(chat=self._name(step)))
+                detail = rules.ADMINISTRATOR_STAYS.format(chat=self._name(step))
+                return self._failed(step, rules.USER_IS_ADMINISTRATOR, detail)
             case "left" | "kicked":
                 # Removing somebody who is banned would lift the ban, an owner's own too.
                 return self._out(step)
@@ -374,7 +385,8 @@ class AccessRemover:
             if bot.get("status") == "administrator" and bot.get("can_restrict_members") is True:
                 return self._out(step)
         if kind in (Class.OK, Class.ALREADY_GONE):
-            return self._failed(step, rules.NOT_ADMINISTRATOR.format(chat=self._name(step)))
+            detail = rules.NOT_ADMINISTRATOR.format(chat=self._name(step))
+            return self._failed(step, rules.NO_ADMINISTRATOR, detail)
         return self._refused(step, rules.GET_MEMBER, kind, answer)
 
     # -- may this user be in this chat? -----------------------------------------------------------
@@ -388,39 +400,39 @@ class AccessRemover:
         return True
 
     def _kept(self, step: _Step) -> Removal | None:
-        """The removal's end where a live purchase of this user opens this chat."""
+        """The removal's end where a live purchase of this user opens this chat.
+
+        A test purchase keeps nobody against the end of a live one.
+        """
         purchases = self.users.purchases(step.tenant, step.user_id)
         step.ended = tuple(purchase for purchase in purchases if purchase.is_over)
+        now = self.clock()
         live = [
             purchase
             for purchase in purchases
-            if purchase.is_live and purchase.telegram_user_id == step.user_id
+            if purchase.gives_access_at(now)
+            and purchase.telegram_user_id == step.user_id
+            and (purchase.livemode or not step.purchase.livemode)
         ]
-        keys = {
-            product_id: product_key(step.tenant, product_id)
+        products = products_of(self.table, step.tenant, live)
+        opened = {
+            purchase.purchase_id: access.chats_opened(purchase, products[purchase.purchase_id])
             for purchase in live
-            for product_id in purchase.product_ids
         }
-        items = self.table.batch_get((key.pk, key.sk) for key in keys.values())
-        products = {
-            product_id: from_item(items[key.pk, key.sk])
-            for product_id, key in keys.items()
-            if (key.pk, key.sk) in items
-        }
-        now = self.chats.current_ids({c for product in products.values() for c in product.seen})
-        for purchase in live:
-            for product_id in purchase.product_ids:
-                if product_id in products and step.chat_id in {
-                    now[chat_id] for chat_id in products[product_id].seen
-                }:
-                    return self._finished(
-                        step,
-                        "kept",
-                        f"Kept: purchase {purchase.purchase_id} still opens this chat.",
-                    )
-        if len(products) < len(keys) and step.removal.attempts < rules.MAX_UNSURE_ATTEMPTS:
+        current = self.chats.current_ids({chat for chats in opened.values() for chat in chats})
+        for purchase_id, chats in opened.items():
+            if step.chat_id in {current[chat] for chat in chats}:
+                detail = f"Kept: purchase {purchase_id} still opens this chat."
+                return self._finished(step, "kept", rules.STILL_OPENED, detail)
+        unknown = any(
+            product_id not in products[purchase.purchase_id]
+            for purchase in live
+            for product_id in purchase.candidates
+        )
+        if unknown and step.removal.attempts < rules.MAX_UNSURE_ATTEMPTS:
             # What the product opens is not known yet, only that the purchase lives.
-            raise self._try_again(step, "The product of another live purchase is not known yet.")
+            detail = "The product of another live purchase is not known yet."
+            raise self._try_again(step, rules.PRODUCT_UNKNOWN, detail)
         return None
 
     # -- pace and pause ---------------------------------------------------------------------------
@@ -428,10 +440,12 @@ class AccessRemover:
     def _check_bot(self) -> None:
         state = self.bot.state()
         if not state.removals_enabled:
-            raise _NotNow(SWITCHED_OFF_SECONDS, "Removals are switched off.", by_sweep=True)
+            detail = "Removals are switched off."
+            raise _NotNow(SWITCHED_OFF_SECONDS, rules.REMOVALS_OFF, detail, by_sweep=True)
         wait = state.paused_until - self.clock()
         if wait > 0:
-            raise _NotNow(math.ceil(wait), state.pause_reason or "The bot is paused.")
+            detail = state.pause_reason or "The bot is paused."
+            raise _NotNow(math.ceil(wait), rules.BOT_PAUSED, detail)
 
     def _wait_for_slot(self, step: _Step) -> str:
         patience = self.monotonic() + min(step.patience, max(self._left(step), 0.0))
@@ -451,7 +465,7 @@ class AccessRemover:
                 wait = NO_SLOT_SECONDS
                 if not step.interactive:
                     wait = max(wait, math.ceil(self.bot.turn_in_queue()))
-                raise _NotNow(wait, "Other removals are under way.")
+                raise _NotNow(wait, rules.BUSY, "Other removals are under way.")
             # Spread, so that those who wait don't all ask at the same moment.
             poll = INTERACTIVE_POLL_SECONDS if step.interactive else POLL_SECONDS
             self.sleep(poll * random.uniform(0.8, 1.2))  # noqa: S311
@@ -460,7 +474,8 @@ class AccessRemover:
         patience = min(step.patience, self._left(step) - LEAST_REMOVAL_SECONDS)
         wait = self.bot.turn_in_chat(step.chat_id, patience=max(patience, 0.0))
         if wait is None:
-            raise _NotNow(BUSY_SECONDS, "Other removals from this chat are under way.")
+            detail = "Other removals from this chat are under way."
+            raise _NotNow(BUSY_SECONDS, rules.BUSY, detail)
         if wait > 0:
             self.sleep(wait)
 
@@ -476,7 +491,8 @@ class AccessRemover:
         )
         if settles_at is None:
             step.locked_until = 0.0
-            raise _NotNow(BUSY_SECONDS, "Another removal of this person is under way.")
+            detail = "Another removal of this person is under way."
+            raise _NotNow(BUSY_SECONDS, rules.BUSY, detail)
         step.unlock_at = max(step.unlock_at, settles_at)
 
     def _left(self, step: _Step) -> float:
@@ -492,7 +508,7 @@ class AccessRemover:
         longest = INTERACTIVE_CALL_SECONDS if step.interactive else CALL_SECONDS
         timeout = min(longest, self._left(step))
         if timeout < LEAST_CALL_SECONDS:
-            raise _NotNow(1, "The time was up before Telegram could be asked.")
+            raise _out_of_time()
         answer = call(timeout)
         kind = rules.classify(method, answer)
         match kind:
@@ -502,7 +518,10 @@ class AccessRemover:
                 raise self._too_many(answer)
             case Class.RETRY:
                 raise self._try_again(
-                    step, "Telegram did not answer as it should.", unheard=method == rules.UNBAN
+                    step,
+                    rules.TELEGRAM_UNAVAILABLE,
+                    "Telegram did not answer as it should.",
+                    unheard=method == rules.UNBAN,
                 )
         return kind, answer
 
@@ -510,9 +529,10 @@ class AccessRemover:
         """Telegram said no, and neither waiting nor another id helps."""
         if kind is not Class.OWNER_MUST_ACT:
             self.count("RemovalRefused")
+        reason, detail = rules.explain(method, answer, self._name(step))
         if kind is Class.UNKNOWN and step.removal.attempts + 1 < rules.MAX_UNSURE_ATTEMPTS:
-            raise self._try_again(step, rules.sentence_for(method, answer, self._name(step)))
-        return self._failed(step, rules.sentence_for(method, answer, self._name(step)))
+            raise self._try_again(step, reason, detail)
+        return self._failed(step, reason, detail)
 
     def _too_many(self, answer: Answer) -> _NotNow:
         """Telegram asks to wait; whom it meant is nowhere said, so the whole bot waits."""
@@ -520,7 +540,7 @@ class AccessRemover:
         reason = "Telegram asked the bot to wait."
         until = self.bot.pause(now + (answer.retry_after or 0) + 1, reason)
         self.count("TelegramTooMany")
-        return _NotNow(until - int(self.clock()), reason)
+        return _NotNow(until - int(self.clock()), rules.BOT_PAUSED, reason)
 
     def _unauthorized(self) -> _NotNow:
         """The token is not accepted: that says nothing about this removal, so nothing is final."""
@@ -528,11 +548,13 @@ class AccessRemover:
         reason = "Telegram does not accept the bot's token at the moment."
         until = self.bot.pause(now + rules.UNAUTHORIZED_PAUSE_SECONDS, reason)
         self.count("TelegramUnauthorized")
-        return _NotNow(until - int(self.clock()), reason)
+        return _NotNow(until - int(self.clock()), rules.BOT_PAUSED, reason)
 
-    def _try_again(self, step: _Step, detail: str, *, unheard: bool = False) -> _NotNow:
+    def _try_again(
+        self, step: _Step, reason: str, detail: str, *, unheard: bool = False
+    ) -> _NotNow:
         wait = backoff_seconds(step.removal.attempts + 1)
-        return _NotNow(wait, detail, failed=True, unheard=unheard)
+        return _NotNow(wait, reason, detail, failed=True, unheard=unheard)
 
     def _name(self, step: _Step) -> str:
         """How to call the chat in a sentence. Its title is worth a call, but not a failure."""
@@ -555,23 +577,30 @@ class AccessRemover:
     def _out(self, step: _Step) -> Removal:
         """The user is not in the chat; done, if the way back in is closed too."""
         if step.link_refusal is not None:
-            detail = f"The person is out, but the invite link still works. {step.link_refusal}"
-            return self._failed(step, detail)
-        return self._finished(step, "revoked", None)
+            detail = f"The person is out, but the invite link still works. {step.link_refusal[1]}"
+            reason = step.link_refusal[0]
+            return self._failed(
+                step, reason if reason in rules.LOST_RIGHTS else rules.LINK_WORKS, detail
+            )
+        return self._finished(step, "revoked", None, None)
 
     def _foreign(self, step: _Step) -> Removal:
-        return self._failed(step, f"The chat {step.removal.chat_id} belongs to another store.")
+        detail = f"The chat {step.removal.chat_id} belongs to another store."
+        return self._failed(step, rules.OTHER_STORE, detail)
 
-    def _failed(self, step: _Step, detail: str) -> Removal:
+    def _failed(self, step: _Step, reason: str, detail: str) -> Removal:
         self.count("RemovalFailed")
-        return self._finished(step, "failed", detail)
+        return self._finished(step, "failed", reason, detail)
 
-    def _finished(self, step: _Step, state: RemovalState, detail: str | None) -> Removal:
+    def _finished(
+        self, step: _Step, state: RemovalState, reason: str | None, detail: str | None
+    ) -> Removal:
         if state in _COUNTED:
             self.count(_COUNTED[state])
         return replace(
             step.removal,
             state=state,
+            reason=reason,
             detail=detail,
             attempts=step.removal.attempts + 1,
             next_attempt_at=None,
@@ -583,6 +612,7 @@ class AccessRemover:
         wait = max(later.wait, 1)
         return replace(
             step.removal,
+            reason=later.reason,
             detail=later.detail,
             attempts=step.removal.attempts + (1 if later.failed else 0),
             next_attempt_at=int(self.clock()) + wait,

@@ -49,6 +49,7 @@ def problem_text(error: CustomersError, event: Event) -> str:
         "detail": error.detail,
         "code": error.code,
         "request_id": request_id_of(event),
+        **error.more,
     }
     return dumps(body)
 

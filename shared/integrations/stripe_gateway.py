@@ -37,11 +37,13 @@ class StripeError(Exception):
 
     Attributes:
         reason: why, for the owner and the log: no secret, no personal data.
+        status: of Stripe's answer; ``None`` where there was none.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.status = status
 
 
 class StripeUnavailable(StripeError):
@@ -50,6 +52,10 @@ class StripeUnavailable(StripeError):
 
 class StripeRefusal(StripeError):
     """Stripe won't do it however often it is asked: key, account, mode, or the request itself."""
+
+
+class StripeAccountClosed(StripeRefusal):
+    """The account is closed, or gives us no access any more: that is an answer, too."""
 
 
 class StripeKeyRefused(StripeRefusal):
@@ -192,6 +198,10 @@ class StripeGateway:
 
     # -- looking ---------------------------------------------------------------------------------
 
+    def is_connected(self, mode: Mode) -> bool:
+        """Whether there is a key for a mode."""
+        return bool(self._keys().get("live" if mode.livemode else "test"))
+
     def retrieve(self, kind: str, object_id: str, mode: Mode) -> Raw:
         """An object by its API path: ``customers``, ``checkout/sessions``, ``refunds`` ..."""
         return _named(self._ask("get", _path(kind, object_id), mode), object_id)
@@ -307,7 +317,8 @@ def _failure(error: stripe.StripeError) -> StripeError:
     if status == 401:
         return StripeKeyRefused("Stripe does not accept the API key")
     if status == 403:
-        return StripeRefusal("Stripe gives no access to this account; it may be disconnected")
+        reason = "Stripe gives no access to this account; it may be disconnected"
+        return StripeAccountClosed(reason) if code == "account_invalid" else StripeRefusal(reason)
     if status == 404 or code == "resource_missing":
         return StripeMissing("Stripe has no such object in this account and mode")
     body = error.json_body if isinstance(error.json_body, Mapping) else {}
@@ -315,7 +326,7 @@ def _failure(error: stripe.StripeError) -> StripeError:
     # A key used for something else is ours to avoid: the next attempt has a new one.
     if status in (409, 429) or status >= 500 or code == "rate_limit" or kind == "idempotency_error":
         return StripeUnavailable(f"Stripe answered {status}")
-    return StripeRefusal((error.user_message or f"Stripe answered {status}")[:200])
+    return StripeRefusal((error.user_message or f"Stripe answered {status}")[:200], status)
 
 
 def _key_of(keys: Mapping[str, str], mode: Mode) -> str:

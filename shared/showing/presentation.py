@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.domain import access
 from shared.domain.clock import iso
+from shared.domain.history import history
 from shared.domain.merge import Data
 from shared.domain.purchase import Purchase, Removal
+from shared.domain.telegram import SETTLING, STRIPE_UNREACHABLE
+from shared.storage.chats import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +20,16 @@ class Context:
     """What a purchase refers to.
 
     Attributes:
-        product_names: by product id.
-        chats: the chats a product opens, by product id.
+        products: its products, those it had once too, by id.
+        standings: of the chats that these name, and of those that removals are about, by the id
+            as it was given.
         methods: payment methods on file, by id: ``{type, brand, last4}``.
         charge_methods: how a PaymentIntent was paid, by its id: ``{type, brand, last4}``.
         default_method: the id Stripe charges where a subscription names none.
     """
 
-    product_names: Mapping[str, str | None] = field(default_factory=dict)
-    chats: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    products: access.Products = field(default_factory=dict)
+    standings: Mapping[str, Standing] = field(default_factory=dict)
     methods: Mapping[str, Data] = field(default_factory=dict)
     charge_methods: Mapping[str, Data] = field(default_factory=dict)
     default_method: str | None = None
@@ -32,39 +37,55 @@ class Context:
 
 def purchase_json(purchase: Purchase, context: Context) -> dict[str, Any]:
     """A purchase as the API answers it."""
+    products = products_json(purchase, context.products)
+    subscription = purchase.data("subscription")
     return {
         "purchase_id": purchase.purchase_id,
-        "product": _product(purchase, context),
+        "product": products[0] if products else None,
+        "products": products,
         "kind": purchase.kind,
         "status": purchase.status,
+        "collection_paused": bool(subscription.get("collection_paused")),
         "payment_provider": purchase.payment_provider,
         "access_code": purchase.access_code,
         "payment_method": _payment_method(purchase, context),
         "purchased_at": iso(purchase.purchased_at),
-        "current_period_end": iso(purchase.data("subscription").get("current_period_end")),
-        "trial_end": iso(purchase.data("subscription").get("trial_end")),
+        "current_period_end": iso(subscription.get("current_period_end")),
+        "trial_end": iso(subscription.get("trial_end")),
         "cancel_at": iso(purchase.cancel_at),
         "expires_at": iso(purchase.expires_at),
         "ended_at": iso(purchase.ended_at),
         "end_reason": purchase.end_reason,
-        "access": {
-            "state": purchase.access_state,
-            "telegram_user_id": purchase.telegram_user_id,
-            "chats": _chats(purchase, context),
-        },
+        "cancellation": _cancellation(purchase),
+        "access": access_json(purchase, context),
         "cancel_options": list(purchase.cancel_options),
-        "history": _history(purchase),
+        "history": [entry.to_json() for entry in history(purchase)],
     }
 
 
-def _product(purchase: Purchase, context: Context) -> dict[str, Any] | None:
-    if not purchase.product_ids:
-        return None
-    product_id = purchase.product_ids[0]
-    return {
-        "product_id": product_id,
-        "name": context.product_names.get(product_id) or product_id,
+def products_json(purchase: Purchase, products: access.Products) -> list[dict[str, Any]]:
+    """All products of a purchase, the one that is shown first."""
+    return [
+        {"product_id": product_id, "name": _name(product_id, products)}
+        for product_id in access.products_of(purchase, products)
+    ]
+
+
+def _name(product_id: str, products: access.Products) -> str:
+    product = products.get(product_id)
+    return product_id if product is None else product.name or product_id
+
+
+def _cancellation(purchase: Purchase) -> dict[str, Any] | None:
+    """The buyer's words at Stripe, and the owner's reason."""
+    subscription = purchase.data("subscription")
+    intent = purchase.own.intent
+    words = {
+        "feedback": subscription.get("feedback"),
+        "comment": subscription.get("comment"),
+        "reason": intent.reason if intent is not None and purchase.cancelled_by_owner else None,
     }
+    return words if any(value is not None for value in words.values()) else None
 
 
 def _payment_method(purchase: Purchase, context: Context) -> dict[str, Any] | None:
@@ -85,56 +106,123 @@ def _payment_method(purchase: Purchase, context: Context) -> dict[str, Any] | No
     return {name: method.get(name) for name in ("type", "brand", "last4")}
 
 
-def _chats(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
-    removals = sorted(purchase.own.removals.values(), key=lambda r: r.key)
-    if purchase.is_over:
-        return [_removal(removal) for removal in removals]
-    # Somebody linked before, who is still being taken out.
-    unfinished = [_removal(r) for r in removals if r.state in ("revoking", "failed")]
-    if purchase.access_state != "granted":
-        return unfinished
-    opened = sorted(
-        {chat for product in purchase.product_ids for chat in context.chats.get(product, ())}
-    )
-    granted = [
-        {"chat_id": chat, "state": "granted", "detail": None, "next_attempt_at": None}
-        for chat in opened
-    ]
-    return granted + unfinished
+# -- access ----------------------------------------------------------------------------------------
 
 
-def _removal(removal: Removal) -> dict[str, Any]:
+def access_json(purchase: Purchase, context: Context) -> dict[str, Any]:
+    """Who is in which chats through a purchase, or should not be any more."""
+    chats = chats_json(purchase, context)
     return {
-        "chat_id": removal.chat_id,
-        "state": removal.state,
-        "detail": removal.detail,
-        "next_attempt_at": iso(removal.next_attempt_at or None),
+        "state": access_state(purchase, chats, context),
+        "telegram_user_id": purchase.telegram_user_id,
+        "chats": chats,
     }
 
 
-def _history(purchase: Purchase) -> list[dict[str, Any]]:
-    """What happened, newest first; computed from what is known, not from what was seen."""
-    events: list[tuple[int, int, str, str, str | None]] = []
-
-    def add(at: int | None, actor: str, event: str, detail: str | None = None) -> None:
-        if at:
-            events.append((at, len(events), actor, event, detail))
-
-    subscription = purchase.data("subscription")
-    add(purchase.purchased_at, "customer", "purchased")
-    for entry in purchase.own.audit:
-        add(entry.at, entry.actor, entry.event, entry.detail)
-    if subscription.get("canceled_at") and not purchase.cancelled_by_owner:
-        add(int(subscription["canceled_at"]), "stripe", "cancel_requested")
-    by_system = purchase.end_reason == "expired"
-    if purchase.is_over:
-        actor = "owner" if purchase.cancelled_by_owner else "system" if by_system else "stripe"
-        add(purchase.ended_at, actor, "ended", purchase.end_reason)
-    for removal in sorted(purchase.own.removals.values(), key=lambda r: r.key):
-        if removal.finished_at is not None:
-            event = f"access_{removal.state}"
-            add(removal.finished_at, "system", event, removal.detail or removal.chat_id)
-    return [
-        {"at": iso(at), "actor": actor, "event": event, "detail": detail}
-        for at, _, actor, event, detail in sorted(events, reverse=True)
+def access_state(purchase: Purchase, chats: list[dict[str, Any]], context: Context) -> str:
+    """The first that applies, as the API's document lists them. An end that is not planned for yet
+    is ``revoking``: what it comes to is not known before."""
+    if not purchase.seen_users or not purchase.was_live:
+        return "not_linked"
+    usable = {chat_id for chat_id, standing in context.standings.items() if standing.usable}
+    counted = [
+        chat
+        for chat in chats
+        if not purchase.is_live or chat["chat_id"] in usable or chat["state"] != "failed"
     ]
+    states = {chat["state"] for chat in counted}
+    waits = purchase.plan_is_stale and purchase.own.retry_at("plan", 0) > 0
+    if not states:
+        return "revoking" if waits else "no_chats"
+    return next(s for s in ("failed", "revoking", "granted", "kept", "revoked") if s in states)
+
+
+def chats_json(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
+    """The chats somebody is in through this purchase, and those somebody leaves, or left."""
+    user = purchase.telegram_user_id
+    removals = sorted(purchase.own.removals.values(), key=lambda r: r.key)
+    opened = access.opens(purchase, context.products)
+    shown = [_opened(chat, owner, context) for chat, owner in sorted(opened)]
+    if purchase.is_live and user is None:
+        # Nobody is in yet, but what can't be used is told already.
+        shown += [
+            _opened(chat, None, context)
+            for chat in sorted(access.chats_opened(purchase, context.products))
+            if not _is_usable(chat, context)
+        ]
+    planned = {(r.chat_id, r.telegram_user_id) for r in removals if r.state != "kept"}
+    if purchase.plan_is_stale:
+        leaving = access.leaving(purchase, context.products)
+        due_at = purchase.plan_at or None
+        shown += [
+            _row(
+                chat,
+                leaver,
+                "revoking",
+                context,
+                reason=SETTLING,
+                detail="The end is new: what else is on its way is waited for.",
+                next_attempt_at=due_at,
+            )
+            for chat, leaver in sorted(leaving)
+            if (chat, leaver) not in planned
+        ]
+    for removal in removals:
+        if (removal.chat_id, removal.telegram_user_id) in opened:
+            continue
+        if opened and removal.state in ("revoked", "kept"):
+            continue  # of somebody, or something, that was replaced: the history tells
+        shown.append(_removal(purchase, removal, context))
+    return shown
+
+
+def _opened(chat_id: str, user: str | None, context: Context) -> dict[str, Any]:
+    standing = context.standings.get(chat_id)
+    if standing is None or standing.usable:
+        return _row(chat_id, user, "granted", context)
+    return _row(chat_id, user, "failed", context, reason=standing.reason, detail=standing.detail)
+
+
+def _is_usable(chat_id: str, context: Context) -> bool:
+    standing = context.standings.get(chat_id)
+    return standing is None or standing.usable
+
+
+def _removal(purchase: Purchase, removal: Removal, context: Context) -> dict[str, Any]:
+    reason, detail, at = removal.reason, removal.detail, removal.next_attempt_at
+    look = purchase.own.retries.get("buyer")
+    if removal.state == "revoking" and look is not None:
+        reason, at = STRIPE_UNREACHABLE, max(at or 0, look.next_attempt_at)
+        detail = "Nobody is removed before Stripe was asked what else this person bought."
+    return _row(
+        removal.chat_id,
+        removal.telegram_user_id,
+        removal.state,
+        context,
+        reason=reason,
+        detail=detail,
+        next_attempt_at=at,
+    )
+
+
+def _row(
+    chat_id: str,
+    user: str | None,
+    state: str,
+    context: Context,
+    *,
+    reason: str | None = None,
+    detail: str | None = None,
+    next_attempt_at: int | None = None,
+) -> dict[str, Any]:
+    standing = context.standings.get(chat_id)
+    return {
+        "chat_id": chat_id,
+        "title": None if standing is None else standing.title,
+        "type": None if standing is None else standing.type,
+        "telegram_user_id": user,
+        "state": state,
+        "reason": reason,
+        "detail": detail,
+        "next_attempt_at": iso(next_attempt_at or None),
+    }

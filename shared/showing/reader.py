@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.domain import transaction
+from shared.domain import access, transaction
 from shared.domain.errors import NotFound
 from shared.domain.merge import Data
+from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction
 from shared.showing.presentation import Context, purchase_json
+from shared.storage.chats import Chats
 from shared.storage.customers import CustomerEntry, Customers
 from shared.storage.items import Record, from_item
-from shared.storage.keys import Key, invoice_key, payment_link_key, product_key, purchase_key
-from shared.storage.products import name_of
+from shared.storage.keys import Key, invoice_key, payment_link_key, purchase_key
+from shared.storage.products import products_of
 from shared.storage.records import Records
 from shared.tenant import Tenant
 
@@ -45,6 +47,7 @@ class Reader:
 
     records: Records
     customers: Customers
+    chats: Chats
 
     def detail(
         self, tenant: Tenant, customer_id: str, *, limit: int
@@ -117,24 +120,43 @@ class Reader:
             if record.key.kind == "PURCHASE" and record.purchase.visible
         ]
         found.sort(key=lambda p: (p[1].purchased_at, p[1].purchase_id), reverse=True)
-        product_ids = {product for _, purchase in found for product in purchase.product_ids}
-        products = self._by_key(product_key(tenant, product) for product in product_ids)
-        names, chats = {}, {}
-        for record in products.values():
-            product_id = record.key.sk.removeprefix("PRODUCT#")
-            names[product_id] = name_of(record)
-            chats[product_id] = record.seen
         contexts = {
             account: Context(
-                product_names=names,
-                chats=chats,
                 methods=_methods(account_records),
                 charge_methods=paid_with,
                 default_method=_default_method(account_records),
             )
             for account, account_records in records.items()
         }
-        return [purchase_json(purchase, contexts[account]) for account, purchase in found]
+        referred = self.context(tenant, [purchase for _, purchase in found])
+        return [
+            purchase_json(
+                purchase,
+                replace(
+                    contexts[account],
+                    products=referred[purchase.purchase_id].products,
+                    standings=referred[purchase.purchase_id].standings,
+                ),
+            )
+            for account, purchase in found
+        ]
+
+    def context(self, tenant: Tenant, purchases: Sequence[Purchase]) -> dict[str, Context]:
+        """The products of purchases and the chats they are about, by purchase: two batch reads."""
+        table = self.records.table
+        products = products_of(table, tenant, purchases)
+        named = {
+            purchase.purchase_id: _chats_of(purchase, products[purchase.purchase_id])
+            for purchase in purchases
+        }
+        standings = self.chats.standings(tenant, {c for chats in named.values() for c in chats})
+        return {
+            purchase_id: Context(
+                products=products[purchase_id],
+                standings={chat: standings[chat] for chat in chats},
+            )
+            for purchase_id, chats in named.items()
+        }
 
     # -- transactions -----------------------------------------------------------------------------
 
@@ -201,6 +223,13 @@ class Reader:
     def _by_key(self, keys: Iterable[Key]) -> dict[tuple[str, str], Record]:
         items = self.records.table.batch_get((key.pk, key.sk) for key in keys)
         return {at: from_item(item) for at, item in items.items()}
+
+
+def _chats_of(purchase: Purchase, products: access.Products) -> frozenset[str]:
+    chats = access.chats_opened(purchase, products)
+    leaving = access.leaving(purchase, products) if purchase.plan_is_stale else {}
+    removed = (removal.chat_id for removal in purchase.own.removals.values())
+    return chats.union((chat for chat, _ in leaving), removed)
 
 
 def _paid_with(rows: Iterable[Row]) -> dict[str, Data]:

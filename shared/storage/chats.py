@@ -37,6 +37,25 @@ class Chat:
     title: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a store's purchases may act on a chat.
+
+    Attributes:
+        usable: somebody can be removed from it for this store.
+        current_id: the id it has now.
+        reason, detail: why not, as a stable code and as a sentence for the owner.
+        title, type: as Telegram last told them.
+    """
+
+    usable: bool
+    current_id: str
+    reason: str | None = None
+    detail: str | None = None
+    title: str | None = None
+    type: str | None = None
+
+
 class Chats:
     """The chats all stores have registered."""
 
@@ -81,6 +100,28 @@ class Chats:
                 break
             chat_id = chat.migrated_to
         return chat_id
+
+    def standings(self, tenant: Tenant, chat_ids: Iterable[str]) -> dict[str, Standing]:
+        """How each chat stands, by its id as it was given."""
+        named = set(chat_ids)
+        current = self.current_ids({chat for chat in named if is_chat_id(chat)})
+        found = self.table.batch_get((_pk(chat), _OWNER) for chat in sorted(set(current.values())))
+        standings = {}
+        for chat_id in named:
+            if not is_chat_id(chat_id):
+                standings[chat_id] = _unusable(chat_id)
+                continue
+            item = found.get((_pk(current[chat_id]), _OWNER), {})
+            ours = item.get("store", tenant.store_id) == tenant.store_id
+            standings[chat_id] = Standing(
+                usable=ours,
+                current_id=current[chat_id],
+                reason=None if ours else "other_store",
+                detail=None if ours else f"The chat {chat_id} belongs to another store.",
+                title=item.get("title") if ours else None,
+                type=item.get("type") if ours else None,
+            )
+        return standings
 
     def current_ids(self, chat_ids: Iterable[str]) -> dict[str, str]:
         """The id each chat has now: itself, or where its migrations lead."""
@@ -128,6 +169,14 @@ class Chats:
             )
         except ConditionFailed:
             return
+
+
+def _unusable(chat_id: str) -> Standing:
+    if chat_id.isdigit():
+        detail = f"{chat_id} is a person's id: ids of groups and channels are below zero."
+        return Standing(False, chat_id, "positive", detail)
+    detail = f"{chat_id} is no numeric id of a chat."
+    return Standing(False, chat_id, "not_numeric", detail)
 
 
 def _pk(chat_id: str) -> str:

@@ -10,13 +10,15 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``m_<source>``            the rest of its :class:`~shared.domain.merge.Source`, JSON
 ``k_<source>``            its facts: while these are the same, nothing follows from an event
 ``x_<source>``            1 while it was fetched or is terminal: events need a closer look
-``seen``                  every Telegram user of a purchase, every chat of a product, ever
-``products``              every product of a subscription, ever
+``t_<source>``            its :class:`~shared.domain.timeline.Timeline`, JSON; left out where
+                          the source never said anything else
+``seen``                  every Telegram user of a purchase, ever
+``products``              in older items every product of a subscription, ever
+``settle_until``          no removal before this time, for a change that an event told
 ``own``                   our own part, JSON, written by the holder of the lease only
 ``rev``                   counts the writes; a write of the whole item is conditional on it
 ``lease_owner/_until``    who may write ``own`` and act on it
 ``reindex_at``            set while the customer list doesn't show this record's facts yet
-``turns``                 counts the users who were let in again after they had to leave
 ``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
 ``ref``, ``subscription`` for the index by Stripe's ids
 ========================  =========================================================================
@@ -35,6 +37,7 @@ from shared.domain import customer as customer_rules
 from shared.domain import merge, purchase
 from shared.domain.merge import Source
 from shared.domain.purchase import Own, Purchase
+from shared.domain.timeline import Timeline, of_source
 from shared.storage.dynamo import Item
 from shared.storage.keys import DUE_SHARDS, Key
 
@@ -42,6 +45,12 @@ FACTS: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
     "PURCHASE": purchase.source_facts,
     "PROFILE": customer_rules.source_facts,
 }
+
+SAID: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
+    "PURCHASE": purchase.said,
+    "PRODUCT": lambda _, data: list(data["chats"]),
+}
+"""Of which records a source's past counts, and what of it."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +66,31 @@ class Record:
     lease_owner: str | None = None
     lease_until: int = 0
     written_at: int = 0
-    turns: int = 0
     products: frozenset[str] = frozenset()
+    timelines: Mapping[str, Timeline] = field(default_factory=dict)
+    settle_until: int | None = None
 
     @cached_property
     def purchase(self) -> Purchase:
         """The record as a purchase; only for ``PURCHASE`` keys."""
         purchase_id = self.key.sk.split("#", 1)[1]
         own = Own.from_json(self.own)
-        return Purchase(purchase_id, self.sources, own, self.seen, self.turns, self.products)
+        return Purchase(
+            purchase_id,
+            self.sources,
+            own,
+            self.seen,
+            self.products,
+            self.timelines,
+            self.settle_until,
+        )
+
+    def timeline(self, source: str) -> Timeline:
+        """What a source said over time, of what has a time; empty where it never said anything."""
+        stored, rule = self.sources.get(source), SAID.get(self.key.kind)
+        if stored is None or rule is None:
+            return Timeline()
+        return of_source(stored, self.timelines.get(source), rule(source, stored.data))
 
     @property
     def is_frozen(self) -> bool:
@@ -125,7 +150,7 @@ def to_item(record: Record) -> Item:
         "lease_owner": record.lease_owner,
         "lease_until": record.lease_until if record.lease_owner else None,
         "written_at": record.written_at,
-        "turns": record.turns or None,
+        "settle_until": record.settle_until,
         "products": record.products,
     }
     for name, source in record.sources.items():
@@ -137,11 +162,18 @@ def to_item(record: Record) -> Item:
             item[f"k_{name}"] = dumps(rule(name, source.data))
         if source.terminal or source.fetched_at is not None:
             item[f"x_{name}"] = 1
+        if name in record.timelines:
+            item[f"t_{name}"] = dumps(record.timelines[name].to_json())
     due_at = record.due_at
     if due_at is not None:
         item["due_at"] = due_at
-        item["due_shard"] = DUE_SHARDS[zlib.crc32(record.key.pk.encode()) % len(DUE_SHARDS)]
+        item["due_shard"] = due_shard(record.key)
     return {name: value for name, value in item.items() if value is not None}
+
+
+def due_shard(key: Key) -> str:
+    """The part of the ``due`` index in which a record is found."""
+    return DUE_SHARDS[zlib.crc32(key.pk.encode()) % len(DUE_SHARDS)]
 
 
 def from_item(item: Item) -> Record:
@@ -171,6 +203,11 @@ def from_item(item: Item) -> Record:
         lease_owner=item.get("lease_owner"),
         lease_until=item.get("lease_until", 0),
         written_at=item.get("written_at", 0),
-        turns=item.get("turns", 0),
         products=item.get("products", frozenset()),
+        timelines={
+            name[2:]: Timeline.from_json(json.loads(text))
+            for name, text in item.items()
+            if name.startswith("t_")
+        },
+        settle_until=item.get("settle_until"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.tenant import Tenant
@@ -63,5 +64,36 @@ def payment_link_key(tenant: Tenant, account: str, payment_intent_id: str) -> Ke
     return Key(tenant.account_pk(account), f"LINK#{payment_intent_id}")
 
 
-def product_key(tenant: Tenant, product_id: str) -> Key:
+def product_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:
+    """The same id in live and in test mode is two products."""
+    return Key(tenant.products_pk(), f"PRODUCT#{'live' if livemode else 'test'}#{product_id}")
+
+
+def product_key_without_mode(tenant: Tenant, product_id: str) -> Key:
+    """Where products were kept before their keys had a mode: it stands for both."""
     return Key(tenant.products_pk(), f"PRODUCT#{product_id}")
+
+
+def product_keys(
+    tenant: Tenant, wanted: Iterable[tuple[bool, str]]
+) -> dict[tuple[bool, str], tuple[Key, Key]]:
+    """Where each product (whether it is live, and its id) may be kept."""
+    return {
+        (livemode, product_id): (
+            product_key(tenant, product_id, livemode),
+            product_key_without_mode(tenant, product_id),
+        )
+        for livemode, product_id in wanted
+    }
+
+
+def replan_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:
+    """A note that the past of a product turned out to be another: purchases of it that are over
+    must be looked at again."""
+    return Key(tenant.products_pk(), f"REPLAN#{'live' if livemode else 'test'}#{product_id}")
+
+
+def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) -> Key:
+    """A note that a purchase is, or was, of a product."""
+    mode = "live" if livemode else "test"
+    return Key(tenant.sold_pk(mode, product_id), f"PURCHASE#{purchase_id}")

@@ -1,7 +1,10 @@
 """A store's products: their names, and the Telegram chats they open.
 
-A product opens only chats of its own store (see :mod:`shared.storage.chats`): one bot serves all
-stores, and a foreign id in a product's metadata must not get another store's members removed.
+The same id in live and in test mode is two products. A record holds the chats' ids as they were
+given; whether one can be used, and whose it is, is asked when it is (:mod:`shared.storage.chats`).
+
+Products that were stored before their keys had a mode are read as either; the first write of a
+mode begins with what is stored there.
 """
 
 from __future__ import annotations
@@ -10,16 +13,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.domain import stripe_objects, well_formed
+from shared.domain import access, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched, Observation
+from shared.domain.purchase import Purchase
+from shared.domain.timeline import UNTOLD, Point, Timeline
 from shared.integrations.stripe_gateway import Mode, StripeGateway, StripeMissing
 from shared.storage.chats import Chats
-from shared.storage.items import Record, from_item
-from shared.storage.keys import product_key
+from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.items import Record, from_item, to_item
+from shared.storage.keys import product_key, product_keys, replan_key
 from shared.storage.records import Records
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
+
+Wanted = tuple[bool, str]
+"""The mode (whether it is live) and the id of a product."""
 
 
 @dataclass(frozen=True)
@@ -32,47 +41,41 @@ class Products:
     stripe: StripeGateway
     clock: Clock = system_clock
 
-    def known(self, tenant: Tenant, product_ids: Iterable[str]) -> dict[str, Record]:
-        """The products there are, by id."""
-        keys = {product_id: product_key(tenant, product_id) for product_id in product_ids}
-        items = self.records.table.batch_get((key.pk, key.sk) for key in keys.values())
-        return {
-            product_id: from_item(items[key.pk, key.sk])
-            for product_id, key in keys.items()
-            if (key.pk, key.sk) in items
-        }
+    def known(self, tenant: Tenant, wanted: Iterable[Wanted]) -> dict[Wanted, Record]:
+        """The products there are."""
+        return known_products(self.records.table, tenant, wanted)
 
-    def names(self, tenant: Tenant, product_ids: Iterable[str]) -> dict[str, str | None]:
-        """What the products are called; ``None`` where we weren't told."""
-        found = self.known(tenant, product_ids)
-        return {product_id: name_of(record) for product_id, record in found.items()}
+    def of_purchases(
+        self, tenant: Tenant, purchases: Iterable[Purchase]
+    ) -> dict[str, dict[str, access.Product]]:
+        """Every product that these purchases are or were of, as far as known, by purchase and by
+        id."""
+        return products_of(self.records.table, tenant, purchases)
 
-    def chats_ever(
+    def complete(
         self,
         tenant: Tenant,
-        product_ids: Iterable[str],
-        livemode: bool,
+        purchase: Purchase,
         *,
         before_asking: Callable[[], None] = lambda: None,
-    ) -> frozenset[str]:
-        """Every chat the products open or ever opened.
+    ) -> dict[str, access.Product]:
+        """Every product the purchase is or was of; those nobody told us of are fetched.
+
+        What Stripe doesn't have is left out.
 
         Args:
-            before_asking: called before Stripe is asked for one that is unknown; what it raises
-                passes through.
+            before_asking: called before Stripe is asked; what it raises passes through.
 
         Raises:
             StripeUnavailable, StripeRefusal: one of them is unknown and couldn't be fetched.
         """
-        wanted = tuple(product_ids)
-        found = self.known(tenant, wanted)
-        for product_id in wanted:
-            if product_id not in found:
-                before_asking()
-                record = self.fetch(tenant, product_id, livemode)
-                if record is not None:
-                    found[product_id] = record
-        return frozenset(chat for record in found.values() for chat in record.seen)
+        found = self.of_purchases(tenant, [purchase])[purchase.purchase_id]
+        for product_id in sorted(purchase.products_ever - found.keys()):
+            before_asking()
+            record = self.fetch(tenant, product_id, purchase.livemode)
+            if record is not None:
+                found[product_id] = product_of(record)
+        return found
 
     def fetch(self, tenant: Tenant, product_id: str, livemode: bool) -> Record | None:
         """Store a product as Stripe has it now; ``None`` where Stripe has none.
@@ -83,45 +86,147 @@ class Products:
         fetched = self.look_up(tenant, product_id, livemode)
         if fetched is None:
             return None
+        self._carry_over(tenant, product_id, livemode)
+        self._claim(tenant, fetched.data)
+        said = Point(fetched.fetched_at, 0, "", list(fetched.data["chats"]))
+        self._mark_if_past_changes(tenant, product_id, livemode, fetched.source, said)
         return self.records.refresh(
-            product_key(tenant, product_id),
+            product_key(tenant, product_id, livemode),
             fetched,
-            frozenset(fetched.data["chats"]),
             again=lambda: self.look_up(tenant, product_id, livemode),
         ).record
 
     def look_up(self, tenant: Tenant, product_id: str, livemode: bool) -> Fetched | None:
-        """A product as Stripe has it now, with the chats that are this store's."""
+        """A product as Stripe has it now.
+
+        Of a deleted one Stripe has only the id: what it opened last still counts for those who
+        bought it.
+        """
         asked_at = int(self.clock())
         mode = Mode(livemode, self.registry.of_store(tenant).account)
         try:
             raw = self.stripe.retrieve("products", product_id, mode)
         except StripeMissing:
             return None
-        data, _ = self.owned(tenant, stripe_objects.product(raw))
+        data = stripe_objects.product(raw)
+        if data["deleted"]:
+            record = self.known(tenant, [(livemode, product_id)]).get((livemode, product_id))
+            if record is not None and "product" in record.sources:
+                data = {**record.sources["product"].data, "deleted": True}
         return Fetched("product", data, asked_at, terminal=data["deleted"])
 
-    def observe(self, tenant: Tenant, product_id: str, seen: Observation, livemode: bool) -> int:
-        """Store what an event says of a product.
-
-        Returns:
-            How many of its chats are not this store's, and were left out.
-        """
+    def observe(self, tenant: Tenant, product_id: str, seen: Observation, livemode: bool) -> None:
+        """Store what an event says of a product."""
         well_formed.check(seen.data)
-        data, foreign = self.owned(tenant, seen.data)
-        previous = None if seen.previous is None else self.owned(tenant, seen.previous)[0]
+        self._carry_over(tenant, product_id, livemode)
+        self._claim(tenant, seen.data)
+        before = UNTOLD if seen.previous is None else list(seen.previous["chats"])
+        said = Point(seen.created_at, seen.rank, seen.event_id, list(seen.data["chats"]), before)
+        self._mark_if_past_changes(tenant, product_id, livemode, seen.source, said)
         self.records.observe(
-            product_key(tenant, product_id),
-            replace(seen, data=data, previous=previous),
+            product_key(tenant, product_id, livemode),
+            seen,
             fetch=lambda: self.look_up(tenant, product_id, livemode),
-            ids=frozenset(data["chats"]),
         )
-        return foreign
 
-    def owned(self, tenant: Tenant, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-        """A product's data with the chats that are this store's, and how many are not."""
-        chats = [chat for chat in data["chats"] if self.chats.claim(tenant, chat)]
-        return {**data, "chats": chats}, len(data["chats"]) - len(chats)
+    def _mark_if_past_changes(
+        self, tenant: Tenant, product_id: str, livemode: bool, source: str, said: Point
+    ) -> None:
+        """Have those purchases looked at again that ended before this was known.
+
+        The mark is set before the word is stored: whoever is stopped in between is told again.
+        """
+        record = self.known(tenant, [(livemode, product_id)]).get((livemode, product_id))
+        timeline = Timeline() if record is None else record.timeline(source)
+        news = timeline.with_points(said) != timeline
+        if news and (said.value or timeline.points):
+            self.records.mark_for_replanning(replan_key(tenant, product_id, livemode))
+
+    def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> None:
+        for chat in data["chats"]:
+            self.chats.claim(tenant, chat)
+
+    def _carry_over(self, tenant: Tenant, product_id: str, livemode: bool) -> None:
+        """Begin a product of one mode with what is stored of both."""
+        key = product_key(tenant, product_id, livemode)
+        record = self.known(tenant, [(livemode, product_id)]).get((livemode, product_id))
+        if record is None or record.key.sk == key.sk:
+            return
+        timelines = {name: past_of(record, name) for name in record.sources}
+        begun = replace(record, key=key, timelines=timelines, rev=1, seen=frozenset())
+        try:
+            self.records.table.put(to_item(begun), "attribute_not_exists(pk)")
+        except ConditionFailed:
+            return
+
+
+def known_products(table: Table, tenant: Tenant, wanted: Iterable[Wanted]) -> dict[Wanted, Record]:
+    """The products there are, read in one batch."""
+    keys = product_keys(tenant, dict.fromkeys(wanted))
+    found = table.batch_get((key.pk, key.sk) for both in keys.values() for key in both)
+    return {
+        product: from_item(next(found[key.pk, key.sk] for key in both if (key.pk, key.sk) in found))
+        for product, both in keys.items()
+        if any((key.pk, key.sk) in found for key in both)
+    }
+
+
+def products_of(
+    table: Table, tenant: Tenant, purchases: Iterable[Purchase]
+) -> dict[str, dict[str, access.Product]]:
+    """Every product that these purchases are or were of, as far as known."""
+    purchases = tuple(purchases)
+    found = known_products(
+        table,
+        tenant,
+        ((p.livemode, product_id) for p in purchases for product_id in sorted(p.products_ever)),
+    )
+    products = {wanted: product_of(record) for wanted, record in found.items()}
+    return {
+        purchase.purchase_id: {
+            product_id: products[purchase.livemode, product_id]
+            for product_id in purchase.products_ever
+            if (purchase.livemode, product_id) in products
+        }
+        for purchase in purchases
+    }
+
+
+def product_of(record: Record) -> access.Product:
+    """A record as a product."""
+    return access.Product(
+        id_of(record),
+        name_of(record),
+        frozenset(chat for source in record.sources.values() for chat in source.data["chats"]),
+        tuple(past_of(record, name) for name in record.sources),
+    )
+
+
+def past_of(record: Record, source: str) -> Timeline:
+    """The chats that a source named over time.
+
+    Records from before the timelines only say which chats there ever were: all of them count for
+    the time before the last word.
+    """
+    timeline = record.timeline(source)
+    first = timeline.points[0]
+    ever = sorted(record.seen.union(first.value))
+    if source in record.timelines or ever == sorted(first.value):
+        return timeline
+    told = Point(first.at, first.stage, first.event_id, first.value, ever)
+    return Timeline.of((told, *timeline.points[1:]))
+
+
+def id_of(record: Record) -> str:
+    """The product's id at Stripe."""
+    _, _, rest = record.key.sk.partition("#")
+    mode, _, product_id = rest.partition("#")
+    return product_id if mode in ("live", "test") and product_id else rest
+
+
+def mode_of(record: Record) -> bool:
+    """Whether it is a product of live mode; those without a mode are taken for live."""
+    return not record.key.sk.startswith("PRODUCT#test#")
 
 
 def name_of(record: Record) -> str | None:

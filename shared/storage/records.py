@@ -7,6 +7,7 @@ what is stored is older and its facts are the same. When it fails, DynamoDB retu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +17,21 @@ from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Fetched, Observation, Source, Verdict
 from shared.domain.purchase import Own, Purchase
+from shared.domain.timeline import UNTOLD, Point, Timeline
+from shared.settings import SETTLE_SECONDS
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
-from shared.storage.items import FACTS, Record, dumps, facts_of, from_item, meta_of, to_item
-from shared.storage.keys import REF_INDEX, Key
+from shared.storage.items import (
+    FACTS,
+    SAID,
+    Record,
+    due_shard,
+    dumps,
+    facts_of,
+    from_item,
+    meta_of,
+    to_item,
+)
+from shared.storage.keys import REF_INDEX, Key, sold_key
 from shared.tenant import Tenant, store_of
 
 # A lease outlives any single call made under it (30 s is the longest timeout) and is renewed
@@ -52,11 +65,19 @@ class LeaseLost(Exception):
 
 
 class Records:
-    """Reads and conditional writes of records. Every write recomputes ``due_at``."""
+    """Reads and conditional writes of records. Every write recomputes ``due_at``.
 
-    def __init__(self, table: Table, clock: Clock = system_clock) -> None:
+    Args:
+        settle_seconds: how long a change that takes somebody's access waits for other events,
+            from when it was first stored.
+    """
+
+    def __init__(
+        self, table: Table, clock: Clock = system_clock, *, settle_seconds: int = SETTLE_SECONDS
+    ) -> None:
         self.table = table
         self.clock = clock
+        self.settle_seconds = settle_seconds
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -102,24 +123,27 @@ class Records:
         Args:
             fetch: asks Stripe for the object; called only where the payload can't decide.
                 ``None``: Stripe doesn't have it.
-            ids: Telegram users (of a purchase) or chats (of a product) the event names.
+            ids: Telegram users (of a purchase) the event names.
 
         Raises:
             TryAgainLater: other writers got in the way too often.
             ValueError: what is said is not well formed; nothing was stored.
         """
         well_formed.check(seen.data)
-        try:
-            return self._observe_without_reading(key, seen, ids)
-        except ConditionFailed as refused:
-            item = refused.item
-        return self._merge(
-            key,
-            item,
-            lambda before: self._observed(before, key, seen, fetch),
-            ids,
-            _products_in(seen.data),
-        )
+        point = _point_of(key, seen)
+        if key.kind == "PRODUCT" or (point is not None and point.tells_change):
+            item = self.table.get(key.pk, key.sk)
+        else:
+            try:
+                return self._observe_without_reading(key, seen, ids)
+            except ConditionFailed as refused:
+                item = refused.item
+
+        def change(before: Record | None) -> Record | None:
+            after = self._observed(before, key, seen, fetch)
+            return after if point is None else _with_point(before, after, seen.source, point)
+
+        return self._merge(key, item, change, ids)
 
     def refresh(
         self,
@@ -141,10 +165,14 @@ class Records:
             latest: Fetched | None = fetched
             if again is not None and merge.may_be_newer(stored, fetched):
                 latest = again()
-            return before if latest is None else _with_fetched(before, key, latest)
+            if latest is None:
+                return before
+            after = _with_fetched(before, key, latest)
+            point = _point_of_fetched(key, latest)
+            return after if point is None else _with_point(before, after, latest.source, point)
 
         item = self.table.get(key.pk, key.sk)
-        return self._merge(key, item, change, ids, _products_in(fetched.data))
+        return self._merge(key, item, change, ids)
 
     def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
         source = merge.applied(None, seen)
@@ -152,10 +180,8 @@ class Records:
         if rule is not None and (seen.rank == 0 or seen.terminal):
             if seen.terminal:
                 raise ConditionFailed(self.table.get(key.pk, key.sk))
-            products = _products_in(seen.data)
-            after = Record(
-                key, {seen.source: source}, ids, products=products, reindex_at=self._now()
-            )
+            after = Record(key, {seen.source: source}, ids, reindex_at=self._now())
+            self._note_sold(None, after)
             stored = self._put(None, after)
             return Outcome(stored=True, facts_changed=True, record=stored)
         names = {f"#{part}": f"{part}_{seen.source}" for part in ("s", "v", "r", "m", "x")}
@@ -219,7 +245,6 @@ class Records:
         item: Item | None,
         change: Callable[[Record | None], Record | None],
         ids: frozenset[str],
-        products: frozenset[str],
     ) -> Outcome:
         """Read-decide-write until nobody else wrote in between.
 
@@ -231,13 +256,14 @@ class Records:
             after = change(before)
             if after is not None and ids - after.seen and not after.is_frozen:
                 after = replace(after, seen=after.seen | ids)
-            if after is not None and products - after.products:
-                after = replace(after, products=after.products | products)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
             changed = after.key.kind in FACTS and facts_of(before) != facts_of(after)
             if changed:
                 after = replace(after, reindex_at=self._now())
+            if after.key.kind == "PURCHASE":
+                after = self._settling(before, after)
+                self._note_sold(before, after)
             try:
                 stored = self._put(before, after)
             except ConditionFailed as refused:
@@ -248,6 +274,25 @@ class Records:
             else:
                 return Outcome(stored=True, facts_changed=changed, record=stored, before=before)
         raise TryAgainLater("too many writers of one record")
+
+    def _settling(self, before: Record | None, after: Record) -> Record:
+        """Somebody is to be removed for another reason than before: other events may be on their
+        way that say more."""
+        planned_for = "" if before is None else before.purchase.plan_key
+        if after.purchase.plan_key in ("", planned_for):
+            return after
+        return replace(after, settle_until=self._now() + self.settle_seconds)
+
+    def _note_sold(self, before: Record | None, after: Record) -> None:
+        """Note under its products that there is this purchase, before it is stored.
+
+        A late word on a product's chats finds by it whose purchases it concerns.
+        """
+        known = frozenset[str]() if before is None else before.purchase.products_ever
+        tenant, purchase = store_of(after.key.pk), after.purchase
+        for product_id in sorted(purchase.products_ever - known):
+            key = sold_key(tenant, product_id, purchase.livemode, purchase.purchase_id)
+            self.table.put({"pk": key.pk, "sk": key.sk, "account": after.key.pk})
 
     # -- our own part -----------------------------------------------------------------------------
 
@@ -344,6 +389,50 @@ class Records:
             return after, self.table.put_action(item, "rev = :rev", rev=profile.rev)
         return after, self.table.put_action(item, "attribute_not_exists(pk)")
 
+    # -- products whose past changed --------------------------------------------------------------
+
+    def mark_for_replanning(self, key: Key) -> None:
+        """Have the sweep look at every purchase of a product, from the first."""
+        now = self._now()
+        self.table.update_blind(
+            key.pk,
+            key.sk,
+            "SET reindex_at = :now, due_at = :now, due_shard = :shard REMOVE own ADD rev :one",
+            now=now,
+            shard=due_shard(key),
+            one=1,
+        )
+
+    def sold(self, tenant: Tenant, mode: str, product_id: str, after: str, most: int) -> list[Key]:
+        """Purchases that are or were of a product, by id.
+
+        Args:
+            mode: ``live`` or ``test``.
+            after: the sort key of the last one seen; empty: from the first.
+        """
+        notes = self.table.query_all(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            page=most,
+            pk=tenant.sold_pk(mode, product_id),
+            first=f"{after}\0" if after else "PURCHASE#",
+            last="PURCHASE#~",
+        )
+        return [Key(note["account"], note["sk"]) for note in itertools.islice(notes, most)]
+
+    def replanned(self, mark: Record, after: str | None) -> None:
+        """Note how far the purchases of a product were looked at; no-op when it was marked again.
+
+        Args:
+            after: the sort key of the last one; ``None``: all of them.
+        """
+        try:
+            if after is None:
+                self.table.delete(mark.key.pk, mark.key.sk, "rev = :rev", rev=mark.rev)
+            else:
+                self._put(mark, replace(mark, own={"after": after}))
+        except ConditionFailed:
+            return
+
     # -- writing ----------------------------------------------------------------------------------
 
     def _put(self, before: Record | None, after: Record) -> Record:
@@ -358,8 +447,6 @@ class Records:
         else:
             condition, values = "rev = :rev", {"rev": before.rev}
         user = _begins_to_admit(before, after)
-        if user is not None and after.purchase.has_removal_of(user):
-            after = replace(after, turns=after.turns + 1)
         stored = replace(after, rev=after.rev + 1, written_at=self._now())
         item = to_item(stored)
         if user is None:
@@ -410,7 +497,7 @@ def _begins_to_admit(before: Record | None, after: Record) -> str | None:
         if (
             then.is_live
             and then.telegram_user_id == now.telegram_user_id
-            and then.product_ids == now.product_ids
+            and then.candidates == now.candidates
         ):
             return None
     return now.telegram_user_id
@@ -429,6 +516,38 @@ def _with_fetched(before: Record | None, key: Key, fetched: Fetched) -> Record |
     return before if source is None else _with_source(before, key, fetched.source, source)
 
 
-def _products_in(data: Mapping[str, Any]) -> frozenset[str]:
-    """The products of a subscription; nothing else is ever switched to another."""
-    return frozenset(data.get("products") or ())
+def _point_of(key: Key, seen: Observation) -> Point | None:
+    rule = SAID.get(key.kind)
+    if rule is None:
+        return None
+    before = UNTOLD if seen.previous is None else rule(seen.source, seen.previous)
+    value = rule(seen.source, seen.data)
+    return Point(seen.created_at, seen.rank, seen.event_id, value, before)
+
+
+def _point_of_fetched(key: Key, fetched: Fetched) -> Point | None:
+    rule = SAID.get(key.kind)
+    if rule is None:
+        return None
+    return Point(fetched.fetched_at, 0, "", rule(fetched.source, fetched.data))
+
+
+def _with_point(
+    before: Record | None, after: Record | None, source: str, point: Point
+) -> Record | None:
+    """A record with what is said of it at one moment, however old that is."""
+    if after is None or after.is_frozen:
+        return after
+    known = Timeline() if before is None else before.timeline(source)
+    told = known.with_points(point)
+    others = {name: points for name, points in after.timelines.items() if name != source}
+    plain = replace(after, timelines=others)
+    now = plain.timeline(source)
+    says_no_more = (
+        len(told.points) == 1
+        and not told.points[0].tells_change
+        and told.points[0].value == now.points[-1].value
+    )
+    if now == told or says_no_more:
+        return plain
+    return replace(after, timelines={**others, source: told})

@@ -1,7 +1,8 @@
 """One-time EventBridge schedules that wake the revoker for one purchase.
 
 They make ends punctual; the ``due`` index and the sweep make them certain. A purchase has at most
-one, under a name computed from its key, so making it twice is harmless.
+two, for its set end and for a change that settles, under names computed from its key, so making
+one twice is harmless.
 """
 
 from __future__ import annotations
@@ -53,8 +54,11 @@ class Schedules:
         self._revoker_arn = revoker_arn
         self._role_arn = role_arn
 
-    def put(self, key: Key, at: int) -> None:
+    def put(self, key: Key, at: int, *, settling: bool = False) -> None:
         """Fire at ``at`` (seconds since the epoch), and at no other time.
+
+        Args:
+            settling: the one for a change that settles, instead of the one for the set end.
 
         UpdateSchedule resets every field that is left out, so create and update send the same
         (https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html).
@@ -64,7 +68,7 @@ class Schedules:
         """
         when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         schedule: dict[str, Any] = {
-            "Name": name_of(key),
+            "Name": name_of(key, settling=settling),
             "GroupName": self._group,
             "ScheduleExpression": f"at({when})",
             "ScheduleExpressionTimezone": "UTC",
@@ -103,10 +107,10 @@ class Schedules:
                 raise SchedulerUnavailable(_code(error)) from error
 
 
-def name_of(key: Key) -> str:
+def name_of(key: Key, *, settling: bool = False) -> str:
     """A purchase's schedule name: 1-64 characters of ``[0-9a-zA-Z-_.]``."""
     digest = hashlib.sha256(f"{key.pk}\0{key.sk}".encode()).hexdigest()
-    return f"purchase-{digest[:40]}"
+    return f"{'settling' if settling else 'purchase'}-{digest[:40]}"
 
 
 def event_of(key: Key) -> dict[str, str]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.purchase import Purchase
-from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.storage.items import from_item
 from shared.storage.keys import Key
-from shared.tenant import Tenant
+from shared.tenant import Tenant, account_of
 
 _LINK = "LINK#"
 _LOCK = "LOCK"
@@ -29,20 +29,35 @@ class TelegramUsers:
 
     def purchases(self, tenant: Tenant, user_id: str) -> list[Purchase]:
         """Every purchase that was ever live for this user, as stored now, by id."""
+        return [purchase for _, purchase in self.purchases_with_accounts(tenant, user_id)]
+
+    def purchases_with_accounts(self, tenant: Tenant, user_id: str) -> list[tuple[str, Purchase]]:
+        """The same, each with the account it is kept under."""
+        keys = [
+            Key(link["account"], link["sk"].removeprefix(_LINK))
+            for link in self._links(tenant, user_id)
+        ]
+        items = self.table.batch_get((key.pk, key.sk) for key in keys)
+        found = ((account_of(pk), from_item(item).purchase) for (pk, _), item in items.items())
+        return sorted(found, key=lambda pair: pair[1].purchase_id)
+
+    def accounts(self, tenant: Tenant, user_id: str) -> list[str]:
+        """The accounts of this user's purchases, the one of the newest purchase first."""
+        newest_first = sorted(
+            self.purchases_with_accounts(tenant, user_id),
+            key=lambda found: found[1].purchased_at,
+            reverse=True,
+        )
+        return list(dict.fromkeys(account for account, _ in newest_first))
+
+    def _links(self, tenant: Tenant, user_id: str) -> list[Item]:
         links = self.table.query_all(
             "pk = :pk AND sk BETWEEN :first AND :last",
             pk=tenant.telegram_user_pk(user_id),
             first=_LINK,
             last=f"{_LINK}~",
         )
-        keys = [
-            Key(link["account"], link["sk"].removeprefix(_LINK))
-            for link in links
-            if tenant.owns(link["account"])
-        ]
-        items = self.table.batch_get((key.pk, key.sk) for key in keys)
-        purchases = (from_item(item).purchase for item in items.values())
-        return sorted(purchases, key=lambda purchase: purchase.purchase_id)
+        return [link for link in links if tenant.owns(link["account"])]
 
     def lock(
         self, tenant: Tenant, user_id: str, owner: str, *, now: float, until: float

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from customers_cli.backfill import Backfill, Progress
-from functions.stripe_webhook.events import HANDLERS
 from shared.integrations.stripe_gateway import Mode
+from shared.stripe_events.events import HANDLERS
 from standins.stripe import StripeStandin
 from tests.functions.webhook_world import STORE, World
 

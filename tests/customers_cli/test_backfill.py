@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from customers_cli.backfill import ENDED, LIVE, MONEY, Backfill, NoAccount, modes_of, steps
-from functions.stripe_webhook.events import HANDLERS
 from local import seed
 from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.errors import TryAgainLater
 from shared.integrations.stripe_gateway import Mode
 from shared.settings import Settings
+from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 from standins.stripe import StandinServer, StripeAccount, StripeStandin, payment_intents
 from standins.stripe.history import history

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from customers_cli.doctor import CLOCK_SECONDS, Doctor, Finding
-from functions.stripe_webhook.events import HANDLERS
 from shared.compose import COMMAND, Composition, Leaves
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import Settings
 from shared.storage.bot import Bot
 from shared.storage.parked import Parked, ParkedEvent
+from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 from tests.dynamo import Tables
 from tests.functions.conftest import SECRET_ARNS

@@ -16,11 +16,11 @@ import requests
 
 from customers_cli.doctor import of
 from customers_cli.target import Given, choose, connect
-from functions.stripe_webhook.events import HANDLERS
 from local.stack import ROOT, Stack
 from shared.storage.bot import Bot
 from shared.storage.dynamo import Table
 from shared.storage.parked import Parked, ParkedEvent
+from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 
 # The stack is broken here: after the tests that wait for something to happen on it.

@@ -13,7 +13,6 @@ import pytest
 from customers_cli.export import export
 from customers_cli.forget import StillNeeded, forget
 from functions.store_events import handler as store_events
-from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.handler import receiver
 from functions.stripe_webhook.receive import Receiver, parse
 from shared import compose
@@ -23,6 +22,7 @@ from shared.domain.customer import customer_id_of
 from shared.domain.errors import NotFound
 from shared.settings import Settings
 from shared.storage.parked import Parked, ParkedEvent
+from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 from tests.customers_cli.test_restore import restore
 from tests.functions.shop import CHAT, USER, Shop, SlowContext

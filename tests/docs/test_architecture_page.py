@@ -373,7 +373,7 @@ def test_every_file_and_folder_of_the_page_exists() -> None:
         ("shared/tenant.py", "Tenant.store_id", True),
         ("shared/tenant.py", "Tenant.nothing", False),
         ("shared/nowhere.py", "Tenant", False),
-        ("functions/stripe_webhook/events.py", "HANDLERS", True),
+        ("shared/stripe_events/events.py", "HANDLERS", True),
         ("template.yaml", "RecordsTable", True),
         ("template.yaml", "Nothing", False),
         ("console/src/texts.ts", "t", True),

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.stripe_webhook.events import HANDLERS
 from shared.domain.errors import TryAgainLater
+from shared.stripe_events.events import HANDLERS
 from standins.stripe import StripeAccount, StripeStandin
 from standins.stripe.history import history
 from tests.functions.webhook_world import Crash, CrashingClient, World, shapes_mixed

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from functions.stripe_webhook.event import Event
-from functions.stripe_webhook.events import HANDLERS
 from shared.domain import stripe_objects as of
 from shared.integrations.stripe_gateway import Raw
+from shared.stripe_events.event import Event
+from shared.stripe_events.events import HANDLERS
 from standins.stripe import OLDEST, StripeStandin
 from tests.functions.webhook_world import STORE, InProcessStripe, World
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from functions.stripe_webhook.events import HANDLERS
-from functions.stripe_webhook.guests import Guests
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction, view
 from shared.storage.keys import purchase_key
+from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.guests import Guests
 from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
 from standins.stripe.history import history
 from tests.functions.shop import Shop

@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, urlsplit
 import stripe
 from stripe import WebhookSignature
 
-from functions.stripe_webhook.context import Services
 from functions.stripe_webhook.receive import Receiver
 from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.clock import Clock, system_clock
@@ -24,6 +23,7 @@ from shared.settings import Settings
 from shared.storage.dynamo import unmarshal
 from shared.storage.items import from_item
 from shared.storage.keys import Key
+from shared.stripe_events.context import Services
 from shared.tenant import Tenant
 from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
 from standins.stripe.api import handle

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.stripe_webhook.events import HANDLERS
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.errors import CustomersError
 from shared.showing.reader import Reader
+from shared.stripe_events.events import HANDLERS
 from standins.stripe import StripeStandin
 from tests.functions.test_webhook_events import NEW, FixtureStripe, fixture
 from tests.functions.webhook_world import SECRET, STORE, World, signed

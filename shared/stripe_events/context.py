@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from functions.stripe_webhook.event import Event, Unappliable
-from functions.stripe_webhook.guests import Guests, is_guest
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
@@ -22,10 +20,12 @@ from shared.integrations.stripe_gateway import (
     StripeRefusal,
 )
 from shared.storage.items import Record, from_item
-from shared.storage.keys import Key, product_key, profile_key, purchase_key, transaction_key
+from shared.storage.keys import Key, product_keys, profile_key, purchase_key, transaction_key
 from shared.storage.products import Products
 from shared.storage.records import MAX_CONFLICTS, Outcome, Records
 from shared.storage.registry import Registry
+from shared.stripe_events.event import Event, Unappliable
+from shared.stripe_events.guests import Guests, is_guest
 from shared.tenant import Tenant, account_of
 
 Normalise = Callable[[Mapping[str, Any]], Raw]
@@ -89,8 +89,7 @@ class Services:
     """What events are applied with.
 
     Attributes:
-        drive: does what a purchase now needs (:class:`shared.ending.drive.Driver`). What it leaves
-            undone stays due, so it never fails an event.
+        wake: sets the schedules that a purchase now needs; never fails.
         count: counts something an operator should know of.
     """
 
@@ -99,7 +98,7 @@ class Services:
     products: Products
     registry: Registry
     stripe: StripeGateway
-    drive: Callable[[Key], None]
+    wake: Callable[[Record], None]
     count: Callable[[str], None]
     clock: Clock = system_clock
     invoices: RecentInvoices = field(default_factory=RecentInvoices)
@@ -256,7 +255,8 @@ class Context:
                     self._adopt(account, customer)
                     return
         for outcome in purchases:
-            self._drive(outcome)
+            if outcome.record is not None:
+                self.services.wake(outcome.record)
 
     def _guests_of(self, purchases: Iterable[Outcome]) -> list[str]:
         """The guests that the payments of these purchases may have been kept under."""
@@ -288,19 +288,22 @@ class Context:
             The customer's profile as it is now.
         """
         records, products = self.services.records, self.services.products
+        livemode = self.event.livemode
         wanted = dict.fromkeys(
-            product_id
+            (livemode, product_id)
             for outcome in purchases
             if outcome.record is not None
-            for product_id in outcome.record.purchase.product_ids
+            for product_id in outcome.record.purchase.candidates
         )
         profile = profile_key(self.tenant, account)
-        keys = {product_id: product_key(self.tenant, product_id) for product_id in wanted}
-        stored = records.table.batch_get((key.pk, key.sk) for key in (profile, *keys.values()))
-        for product_id, key in keys.items():
-            if (key.pk, key.sk) not in stored:
+        keys = product_keys(self.tenant, wanted)
+        stored = records.table.batch_get(
+            (key.pk, key.sk) for key in (profile, *(k for both in keys.values() for k in both))
+        )
+        for (_, product_id), both in keys.items():
+            if not any((key.pk, key.sk) in stored for key in both):
                 try:
-                    products.fetch(self.tenant, product_id, self.event.livemode)
+                    products.fetch(self.tenant, product_id, livemode)
                 except StripeRefusal:
                     self.services.count("ProductNotReadable")
         item = stored.get((profile.pk, profile.sk))
@@ -323,13 +326,6 @@ class Context:
             return None
         fetched = Fetched("customer", data, asked_at)
         return self.services.records.refresh(profile, fetched).record
-
-    def _drive(self, outcome: Outcome) -> None:
-        if outcome.record is None:
-            return
-        due_at = outcome.record.purchase.due_at
-        if due_at is not None and due_at <= self.services.clock():
-            self.services.drive(outcome.record.key)
 
     # -- finding ----------------------------------------------------------------------------------
 

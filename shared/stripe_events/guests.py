@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
+from shared.domain.timeline import Timeline
 from shared.storage.dynamo import ConditionFailed, Contention, Item
 from shared.storage.items import Record, from_item, to_item
 from shared.storage.keys import Key, profile_key
@@ -164,13 +165,20 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         there = sources.get(name)
         if there is None or _age(source) > _age(there):
             sources[name] = source
+    merged = replace(target, sources=sources)
+    timelines = {}
+    for name in sources:
+        told = target.timeline(name).with_points(*record.timeline(name).points)
+        if told not in (merged.timeline(name), Timeline()):
+            timelines[name] = told
+    settle_until = max(target.settle_until or 0, record.settle_until or 0)
     return replace(
-        target,
-        sources=sources,
+        merged,
         seen=target.seen | record.seen,
         products=target.products | record.products,
         own=target.own or record.own,
-        turns=max(target.turns, record.turns),
+        timelines=timelines,
+        settle_until=settle_until or None,
         rev=target.rev + 1,
     )
 

@@ -10,7 +10,7 @@ Every function may be stopped after any write and run again from its start: each
 conditional on what is stored, and what follows is done again as long as a record is marked for it.
 
 Where a record is kept is decided by the payload alone: with its ``customer``, and with
-``guest:{payment}`` where a payment has none (see :mod:`functions.stripe_webhook.guests`).
+``guest:{payment}`` where a payment has none (see :mod:`shared.stripe_events.guests`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from functions.stripe_webhook.context import (
-    Context,
-    Normalise,
-    Services,
-    charge_key,
-    customer_of,
-    payer_of,
-    purchase_of,
-)
-from functions.stripe_webhook.event import Event, Unappliable
-from functions.stripe_webhook.guests import is_guest
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
 from shared.domain.merge import Observation
@@ -50,6 +39,17 @@ from shared.storage.keys import (
     transaction_key,
 )
 from shared.storage.records import Outcome
+from shared.stripe_events.context import (
+    Context,
+    Normalise,
+    Services,
+    charge_key,
+    customer_of,
+    payer_of,
+    purchase_of,
+)
+from shared.stripe_events.event import Event, Unappliable
+from shared.stripe_events.guests import is_guest
 from shared.tenant import Tenant, account_of
 
 
@@ -473,11 +473,7 @@ def _observe_product(context: Context, *, deleted: bool) -> None:
         rank=context.stage,
         terminal=deleted,
     )
-    foreign = context.services.products.observe(
-        context.tenant, event.object["id"], seen, event.livemode
-    )
-    for _ in range(foreign):
-        context.services.count("ChatOfAnotherStore")
+    context.services.products.observe(context.tenant, event.object["id"], seen, event.livemode)
 
 
 # -- the connection to Stripe itself --------------------------------------------------------------

@@ -1,0 +1,210 @@
+"""What one source said of one thing over time: points in any order, asked for any stretch of time.
+
+A *point* says: from this event on, the value was this, and (where the event tells it, in Stripe's
+``previous_attributes``) before it, it was that. Points may be inserted in any order and any number
+of times; the answers depend on the set of them alone.
+
+Between two points that differ nobody knows when the value changed, unless the second one tells
+what was before: then both values count for all of that time. Whoever may have been let in by a
+value has to leave with it.
+
+Events that change nothing are left out: what they say, the points around them say too. So an event
+that renews a subscription needs no point, and the hot path writes none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.merge import CLOCK_SKEW_SECONDS, Source
+
+# Of a value that keeps changing the newest points are kept: a record has its bound (400 KB).
+MOST_POINTS = 200
+
+
+class _Untold:
+    """The value of ``before`` where an event doesn't tell."""
+
+    def __repr__(self) -> str:
+        return "UNTOLD"
+
+
+UNTOLD: Any = _Untold()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one event, or one answer of Stripe's API, says.
+
+    Attributes:
+        at: the event's ``created``, or when Stripe was asked; seconds since the epoch.
+        stage: where it stands within that second.
+        event_id: the event's id; empty for an answer of the API.
+        value: JSON.
+        before: the value until then; :data:`UNTOLD` where nobody tells.
+    """
+
+    at: int
+    stage: int
+    event_id: str
+    value: Any
+    before: Any = UNTOLD
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        return (self.at, self.stage, self.event_id)
+
+    @property
+    def is_fetched(self) -> bool:
+        return not self.event_id
+
+    @property
+    def tells_change(self) -> bool:
+        return self.before is not UNTOLD and self.before != self.value
+
+    def to_json(self) -> list[Any]:
+        told = [] if self.before is UNTOLD else [self.before]
+        return [self.at, self.stage, self.event_id, self.value, *told]
+
+    @classmethod
+    def from_json(cls, parts: list[Any]) -> Point:
+        return cls(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A value that held, or may have held, from ``start`` to ``end``, both included."""
+
+    start: float
+    end: float
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The points of one source, in order; see the module's text."""
+
+    points: tuple[Point, ...] = ()
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> Timeline:
+        """The timeline of a set of points: without repetitions, and without those that say what
+        the others say already."""
+        by_place = {point.place: point for point in sorted(points, key=_told_last)}
+        events = [by_place[place] for place in sorted(by_place) if place[2]]
+        fetched = [by_place[place] for place in sorted(by_place) if not place[2]]
+        kept = [*events, *(point for point in fetched if not _is_explained(point, events))]
+        said = _without_repetitions(sorted(kept, key=lambda point: point.place))
+        return cls(tuple(said[-MOST_POINTS:]))
+
+    def with_points(self, *points: Point) -> Timeline:
+        return Timeline.of((*self.points, *points))
+
+    def spans(self) -> Iterator[Span]:
+        """Every value with the time for which it held, or may have held."""
+        if not self.points:
+            return
+        first = self.points[0]
+        yield Span(-math.inf, first.at, first.value if first.before is UNTOLD else first.before)
+        following: tuple[Point | None, ...] = (*self.points[1:], None)
+        for point, after in zip(self.points, following, strict=True):
+            if after is None:
+                yield Span(point.at, math.inf, point.value)
+                continue
+            yield Span(point.at, after.at, point.value)
+            missed = after.value if after.before is UNTOLD else after.before
+            if missed != point.value:
+                yield Span(point.at, after.at, missed)
+
+    def during(self, start: float, end: float) -> list[Any]:
+        """Every value that held, or may have held, at some moment from start to end."""
+        found: list[Any] = []
+        for span in self.spans():
+            if span.start <= end and span.end >= start and span.value not in found:
+                found.append(span.value)
+        return found
+
+    def at(self, moment: float) -> Any:
+        """The value at a moment; before the first point what was before it, else its value.
+        ``None`` without any point."""
+        return _value_at(self.points, moment)
+
+    def changes(self) -> Iterator[tuple[Point, Any]]:
+        """The points that changed the value, each with the value before it."""
+        previous: Any = UNTOLD
+        for point in self.points:
+            was = previous if point.before is UNTOLD else point.before
+            if was is not UNTOLD and was != point.value:
+                yield point, was
+            previous = point.value
+
+    def to_json(self) -> list[list[Any]]:
+        return [point.to_json() for point in self.points]
+
+    @classmethod
+    def from_json(cls, points: Iterable[list[Any]]) -> Timeline:
+        return cls(tuple(Point.from_json(point) for point in points))
+
+
+def of_source(stored: Source, timeline: Timeline | None, now: Any) -> Timeline:
+    """The timeline of a source; what it says now is part of it.
+
+    Args:
+        timeline: the points that are stored, where there are any.
+        now: what the source says now.
+    """
+    points = () if timeline is None else timeline.points
+    if points and points[-1].value == now:
+        return Timeline(points)
+    if stored.fetched_at is not None:
+        latest = Point(stored.fetched_at, 0, "", now)
+    else:
+        event_id = stored.event_ids[-1] if stored.event_ids else "unknown"
+        latest = Point(stored.version, stored.rank, event_id, now)
+    return Timeline.of((*points, latest))
+
+
+def _told_last(point: Point) -> bool:
+    """Of two points at one place the one that tells what was before counts."""
+    return point.before is not UNTOLD
+
+
+def _value_at(points: Iterable[Point], moment: float) -> Any:
+    value: Any = None
+    for number, point in enumerate(points):
+        if point.at > moment:
+            if number == 0:
+                value = point.value if point.before is UNTOLD else point.before
+            break
+        value = point.value
+    return value
+
+
+def _is_explained(fetched: Point, events: list[Point]) -> bool:
+    """Whether an event tells what was fetched. Stripe's clock and ours may differ, so every value
+    that held around that time counts."""
+    if not events:
+        return False
+    around = (point.value for point in events if abs(point.at - fetched.at) <= CLOCK_SKEW_SECONDS)
+    settled = _value_at(events, fetched.at - CLOCK_SKEW_SECONDS)
+    return fetched.value == settled or fetched.value in list(around)
+
+
+def _without_repetitions(points: list[Point]) -> list[Point]:
+    kept: list[Point] = []
+    for point in points:
+        if kept and not point.tells_change and point.value == kept[-1].value:
+            continue
+        if (
+            len(kept) == 1
+            and not kept[0].tells_change
+            and point.before is not UNTOLD
+            and point.before == kept[0].value
+        ):
+            # What the first point says, this one tells as the value before it.
+            kept.clear()
+        kept.append(point)
+    return kept
