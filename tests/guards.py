@@ -58,6 +58,7 @@ BUILDERS = (
     "account_pk",
     "customer_pk",
     "products_pk",
+    "sold_pk",
     "telegram_user_pk",
     "requests_pk",
     "index_pk",

@@ -125,7 +125,7 @@ class Revoker:
                 records.replanned(mark, last)
                 return looked_at
             self._replan_one(tenant, key, deadline)
-            last = key.sk
+            last = key.sk.removeprefix("PURCHASE#")
         records.replanned(mark, last if len(keys) == most else None)
         return len(keys)
 

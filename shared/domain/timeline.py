@@ -94,11 +94,18 @@ class Timeline:
         """The timeline of a set of points: without repetitions, and without those that say what
         the others say already."""
         by_place = {point.place: point for point in sorted(points, key=_told_last)}
-        events = [by_place[place] for place in sorted(by_place) if place[2]]
-        fetched = [by_place[place] for place in sorted(by_place) if not place[2]]
-        kept = [*events, *(point for point in fetched if not _is_explained(point, events))]
-        said = _without_repetitions(sorted(kept, key=lambda point: point.place))
-        return cls(tuple(said[-MOST_POINTS:]))
+        said = sorted(by_place.values(), key=lambda point: point.place)
+        events = [point for point in said if not point.is_fetched]
+        changes = [point for point in said if point.tells_change]
+        kept: list[Point] = []
+        for point in said:
+            if not point.tells_change:
+                if point.is_fetched and _is_told_by_events(point, events):
+                    continue
+                if _follows_from(point, changes) or (kept and kept[-1].value == point.value):
+                    continue
+            kept.append(point)
+        return cls(tuple(kept[-MOST_POINTS:]))
 
     def with_points(self, *points: Point) -> Timeline:
         return Timeline.of((*self.points, *points))
@@ -183,7 +190,7 @@ def _value_at(points: Iterable[Point], moment: float) -> Any:
     return value
 
 
-def _is_explained(fetched: Point, events: list[Point]) -> bool:
+def _is_told_by_events(fetched: Point, events: list[Point]) -> bool:
     """Whether an event tells what was fetched. Stripe's clock and ours may differ, so every value
     that held around that time counts."""
     if not events:
@@ -193,18 +200,11 @@ def _is_explained(fetched: Point, events: list[Point]) -> bool:
     return fetched.value == settled or fetched.value in list(around)
 
 
-def _without_repetitions(points: list[Point]) -> list[Point]:
-    kept: list[Point] = []
-    for point in points:
-        if kept and not point.tells_change and point.value == kept[-1].value:
-            continue
-        if (
-            len(kept) == 1
-            and not kept[0].tells_change
-            and point.before is not UNTOLD
-            and point.before == kept[0].value
-        ):
-            # What the first point says, this one tells as the value before it.
-            kept.clear()
-        kept.append(point)
-    return kept
+def _follows_from(point: Point, changes: list[Point]) -> bool:
+    """Whether the changes next to a point say its value: the last one until then led to it, or the
+    first one from then on began with it. Within one second nobody knows the order."""
+    earlier = [change for change in changes if change.at <= point.at]
+    later = [change for change in changes if change.at >= point.at]
+    led_to = [change.value for change in earlier if change.at == earlier[-1].at]
+    began_with = [change.before for change in later if change.at == later[0].at]
+    return point.value in led_to or point.value in began_with

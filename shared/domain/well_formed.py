@@ -31,7 +31,17 @@ _TIMES = frozenset(
 )
 _NUMBERS = frozenset({"amount", "exp_month", "exp_year"})
 _FLAGS = frozenset(
-    {"livemode", "deleted", "captured", "released", "counted", "withdrawn", "failed"}
+    {
+        "livemode",
+        "deleted",
+        "captured",
+        "released",
+        "counted",
+        "withdrawn",
+        "failed",
+        "cancel_at_period_end",
+        "collection_paused",
+    }
 )
 _LISTS = frozenset({"products", "chats"})
 _PARTS = frozenset({"method", "invite_links"})

@@ -96,4 +96,4 @@ def replan_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:
 def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) -> Key:
     """A note that a purchase is, or was, of a product."""
     mode = "live" if livemode else "test"
-    return Key(tenant.sold_pk(mode, product_id), f"PURCHASE#{purchase_id}")
+    return Key(tenant.sold_pk(mode, product_id), f"SOLD#{purchase_id}")

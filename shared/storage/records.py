@@ -261,9 +261,8 @@ class Records:
             changed = after.key.kind in FACTS and facts_of(before) != facts_of(after)
             if changed:
                 after = replace(after, reindex_at=self._now())
-            if after.key.kind == "PURCHASE":
-                after = self._settling(before, after)
-                self._note_sold(before, after)
+            after = self._settling(before, after)
+            self._note_sold(before, after)
             try:
                 stored = self._put(before, after)
             except ConditionFailed as refused:
@@ -278,6 +277,8 @@ class Records:
     def _settling(self, before: Record | None, after: Record) -> Record:
         """Somebody is to be removed for another reason than before: other events may be on their
         way that say more."""
+        if after.key.kind != "PURCHASE":
+            return after
         planned_for = "" if before is None else before.purchase.plan_key
         if after.purchase.plan_key in ("", planned_for):
             return after
@@ -288,6 +289,8 @@ class Records:
 
         A late word on a product's chats finds by it whose purchases it concerns.
         """
+        if after.key.kind != "PURCHASE":
+            return
         known = frozenset[str]() if before is None else before.purchase.products_ever
         tenant, purchase = store_of(after.key.pk), after.purchase
         for product_id in sorted(purchase.products_ever - known):
@@ -408,22 +411,25 @@ class Records:
 
         Args:
             mode: ``live`` or ``test``.
-            after: the sort key of the last one seen; empty: from the first.
+            after: the id of the last one seen; empty: from the first.
         """
         notes = self.table.query_all(
             "pk = :pk AND sk BETWEEN :first AND :last",
             page=most,
             pk=tenant.sold_pk(mode, product_id),
-            first=f"{after}\0" if after else "PURCHASE#",
-            last="PURCHASE#~",
+            first=f"SOLD#{after}\0" if after else "SOLD#",
+            last="SOLD#~",
         )
-        return [Key(note["account"], note["sk"]) for note in itertools.islice(notes, most)]
+        return [
+            Key(note["account"], note["sk"].replace("SOLD#", "PURCHASE#", 1))
+            for note in itertools.islice(notes, most)
+        ]
 
     def replanned(self, mark: Record, after: str | None) -> None:
         """Note how far the purchases of a product were looked at; no-op when it was marked again.
 
         Args:
-            after: the sort key of the last one; ``None``: all of them.
+            after: the id of the last one; ``None``: all of them.
         """
         try:
             if after is None:

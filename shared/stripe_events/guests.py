@@ -165,7 +165,7 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         there = sources.get(name)
         if there is None or _age(source) > _age(there):
             sources[name] = source
-    merged = replace(target, sources=sources)
+    merged = replace(target, sources=sources, timelines={})
     timelines = {}
     for name in sources:
         told = target.timeline(name).with_points(*record.timeline(name).points)

@@ -22,7 +22,7 @@ def replay(world: World, modes: tuple[Mode, ...] = BOTH) -> Replayed:
         customers=world.customers,
         products=world.products,
         parked=world.parked,
-        drive=lambda _: None,
+        wake=lambda _: None,
         count=lambda _: None,
     )
     run = Replay(STORE, world.receiver, store_events, world.parked, world.services.stripe, modes)
@@ -96,7 +96,7 @@ def _store_events(world: World) -> StoreEvents:
         customers=world.customers,
         products=world.products,
         parked=world.parked,
-        drive=lambda _: None,
+        wake=lambda _: None,
         count=lambda _: None,
     )
 

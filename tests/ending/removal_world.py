@@ -123,11 +123,11 @@ class World:
     counted: list[str] = field(default_factory=list)
     events: int = 0
 
-    def product(self, product_id: str, *chats: str) -> None:
+    def product(self, product_id: str, *chats: str, livemode: bool = True) -> None:
         for chat_id in chats:
             self.remover.chats.claim(DEMO, chat_id)
         data = {"name": product_id, "chats": list(chats), "deleted": False}
-        self._observe(product_key(DEMO, product_id), "product", data, frozenset(chats))
+        self._observe(product_key(DEMO, product_id, livemode), "product", data, frozenset())
 
     def purchase(
         self,

@@ -262,7 +262,7 @@ def midnight(
     for i, chat_id in enumerate(chat_ids):
         data = {"name": "x", "chats": [chat_id], "deleted": False}
         records.observe(
-            product_key(DEMO, f"prod_{i}"),
+            product_key(DEMO, f"prod_{i}", True),
             Observation("product", data, NOW, f"evt_{i}"),
             fetch=lambda: None,
             ids=frozenset({chat_id}),

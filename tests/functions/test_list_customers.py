@@ -247,7 +247,7 @@ def test_a_token_without_a_store_is_refused() -> None:
 def test_products_are_listed_by_name(records: Records) -> None:
     for product_id, name, chats in (("prod_2", "beta", []), ("prod_1", "Ärger", ["-1"])):
         seen = Observation("product", {"name": name, "chats": chats, "deleted": False}, 5, "evt_1")
-        records.observe(product_key(DEMO, product_id), seen, fetch=people.no_fetch)
+        records.observe(product_key(DEMO, product_id, True), seen, fetch=people.no_fetch)
     assert json_of(ask(path="/v1/products")) == {
         "items": [
             {"product_id": "prod_1", "name": "Ärger"},

@@ -140,7 +140,7 @@ def test_a_product_opens_its_own_stores_chats_only(shop: Shop) -> None:
     Chats(shop.tables.records).claim(Tenant("other"), "-1009")
     product = {"product_id": "prod_1", "name": "Signals", "telegram_chat_ids": f"{CHAT}, -1009"}
     assert send(shop, bus_event("ProductChanged", product)) == "applied"
-    record = Records(shop.tables.records).get(product_key(STORE, "prod_1"))
+    record = Records(shop.tables.records).get(product_key(STORE, "prod_1", True))
     assert record is not None
     assert record.sources["store"].data["chats"] == [str(CHAT)]
     assert record.seen == {str(CHAT)}
