@@ -595,8 +595,23 @@ class Purchase:
 
     @cached_property
     def _users_over_time(self) -> tuple[tuple[Span, str], ...]:
-        told = [(span, span.value) for span in self._over_time("user", *self.sources)]
-        return (*told, *self._from_older_records(self.seen_users - {user for _, user in told}))
+        """Who it was linked to, and when: of several sources the first in precedence counts.
+
+        A link that the store made begins with its event. What Stripe's objects say before their
+        first event is what they say then.
+        """
+        told: list[Span] = []
+        covered: list[Span] = []
+        for source in _USER_PRECEDENCE:
+            spans = list(self._over_time("user", source))
+            if source == "link" and spans:
+                begin = self._timelines[source].points[0].at
+                spans = [replace(s, start=max(s.start, begin)) for s in spans if s.end > begin]
+            told += [part for span in spans for part in _without(span, covered)]
+            covered += spans
+        known = {span.value for span in told}
+        named = ((span, span.value) for span in told)
+        return (*named, *self._from_older_records(self.seen_users - known))
 
     @cached_property
     def _products_over_time(self) -> tuple[tuple[Span, str], ...]:
@@ -752,6 +767,16 @@ class Purchase:
             and not self.is_over
             and self.cancel_at is None
         )
+
+
+def _without(span: Span, covered: list[Span]) -> list[Span]:
+    """What is left of a stretch of time, to the second, without others."""
+    parts = [span]
+    for cover in covered:
+        before = (replace(p, end=min(p.end, cover.start - 1)) for p in parts)
+        after = (replace(p, start=max(p.start, cover.end + 1)) for p in parts)
+        parts = [p for p in (*before, *after) if p.start <= p.end and abs(p.start) != p.end]
+    return parts
 
 
 def lost_at(spans: tuple[Span, ...], end: float) -> Lost:

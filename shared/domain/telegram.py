@@ -105,6 +105,8 @@ PRODUCT_UNKNOWN = "product_unknown"
 STRIPE_UNREACHABLE = "stripe_unreachable"
 OTHER_STORE = "other_store"
 NOT_NUMERIC = "not_numeric"
+POSITIVE = "positive"
+UNVERIFIED = "unverified"
 SETTLING = "settling"
 # And why somebody stays.
 STILL_OPENED = "still_opened"
@@ -112,6 +114,9 @@ LEFT_BY_OWNER = "left_by_owner"
 
 # The bot has lost its rights, or its place: when they are back, what failed is tried again.
 LOST_RIGHTS = frozenset({NO_ADMINISTRATOR, NOT_IN_CHAT, CHAT_NOT_FOUND, BASIC_GROUP})
+
+# A chat id that can't be used, for this store or at all.
+CANNOT_BE_USED = frozenset({NOT_NUMERIC, POSITIVE, OTHER_STORE, UNVERIFIED})
 
 # What part of the description says that only the owner can help, why, and what the owner is told.
 _OWNER_MUST_ACT = {

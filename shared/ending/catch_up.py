@@ -260,8 +260,8 @@ def _by_user(user: str) -> list[_List]:
     query = (("query", f"metadata['telegram_user_id']:'{user}'"),)
     return [
         _List("subscriptions/search", query, events.on_subscription, may_be_missing=True),
-        _List("payment_intents/search", query, listed.on_payment_intent, may_be_missing=True),
-        _List("events", (("delivery_success", "false"),), None),
+        _List("payment_intents/search", query, _on_payment, may_be_missing=True),
+        _List("events", (("delivery_success", False),), None),
     ]
 
 
@@ -275,8 +275,14 @@ def _by_customer(customer: str, since: int) -> list[_List]:
             (*lately, ("expand[0]", "data.payment_intent")),
             listed.on_session,
         ),
-        _List("payment_intents", lately, listed.on_payment_intent),
+        _List("payment_intents", lately, _on_payment),
     ]
+
+
+def _on_payment(found: listed.Listed) -> None:
+    """A payment that is a purchase by itself; that of a subscription's invoice opens nothing."""
+    if of.names_product_or_user(found.raw) and not of.pays_invoice(found.raw):
+        listed.on_payment_intent(found)
 
 
 def _next_page(one: _List, page: Raw) -> dict[str, str] | None:

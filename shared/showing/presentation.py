@@ -11,7 +11,7 @@ from shared.domain.clock import iso
 from shared.domain.history import history
 from shared.domain.merge import Data
 from shared.domain.purchase import Purchase, Removal
-from shared.domain.telegram import SETTLING, STRIPE_UNREACHABLE
+from shared.domain.telegram import CANNOT_BE_USED, SETTLING, STRIPE_UNREACHABLE
 from shared.storage.chats import Standing
 
 
@@ -113,24 +113,22 @@ def access_json(purchase: Purchase, context: Context) -> dict[str, Any]:
     """Who is in which chats through a purchase, or should not be any more."""
     chats = chats_json(purchase, context)
     return {
-        "state": access_state(purchase, chats, context),
+        "state": access_state(purchase, chats),
         "telegram_user_id": purchase.telegram_user_id,
         "chats": chats,
     }
 
 
-def access_state(purchase: Purchase, chats: list[dict[str, Any]], context: Context) -> str:
+def access_state(purchase: Purchase, chats: list[dict[str, Any]]) -> str:
     """The first that applies, as the API's document lists them. An end that is not planned for yet
     is ``revoking``: what it comes to is not known before."""
     if not purchase.seen_users or not purchase.was_live:
         return "not_linked"
-    usable = {chat_id for chat_id, standing in context.standings.items() if standing.usable}
-    counted = [
-        chat
+    states = {
+        chat["state"]
         for chat in chats
-        if not purchase.is_live or chat["chat_id"] in usable or chat["state"] != "failed"
-    ]
-    states = {chat["state"] for chat in counted}
+        if not (purchase.is_live and chat["reason"] in CANNOT_BE_USED)
+    }
     waits = purchase.plan_is_stale and purchase.own.retry_at("plan", 0) > 0
     if not states:
         return "revoking" if waits else "no_chats"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.domain.telegram import is_chat_id
+from shared.domain.telegram import NOT_NUMERIC, OTHER_STORE, POSITIVE, is_chat_id
 from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
@@ -116,7 +116,7 @@ class Chats:
             standings[chat_id] = Standing(
                 usable=ours,
                 current_id=current[chat_id],
-                reason=None if ours else "other_store",
+                reason=None if ours else OTHER_STORE,
                 detail=None if ours else f"The chat {chat_id} belongs to another store.",
                 title=item.get("title") if ours else None,
                 type=item.get("type") if ours else None,
@@ -174,9 +174,9 @@ class Chats:
 def _unusable(chat_id: str) -> Standing:
     if chat_id.isdigit():
         detail = f"{chat_id} is a person's id: ids of groups and channels are below zero."
-        return Standing(False, chat_id, "positive", detail)
+        return Standing(False, chat_id, POSITIVE, detail)
     detail = f"{chat_id} is no numeric id of a chat."
-    return Standing(False, chat_id, "not_numeric", detail)
+    return Standing(False, chat_id, NOT_NUMERIC, detail)
 
 
 def _pk(chat_id: str) -> str:

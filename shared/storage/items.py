@@ -151,7 +151,7 @@ def to_item(record: Record) -> Item:
         "lease_until": record.lease_until if record.lease_owner else None,
         "written_at": record.written_at,
         "settle_until": record.settle_until,
-        "products": record.products,
+        "products": record.products or None,
     }
     for name, source in record.sources.items():
         item[f"s_{name}"] = dumps(source.data)

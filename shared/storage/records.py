@@ -431,11 +431,9 @@ class Records:
         Args:
             after: the id of the last one; ``None``: all of them.
         """
+        done = replace(mark, own={}, reindex_at=None)
         try:
-            if after is None:
-                self.table.delete(mark.key.pk, mark.key.sk, "rev = :rev", rev=mark.rev)
-            else:
-                self._put(mark, replace(mark, own={"after": after}))
+            self._put(mark, done if after is None else replace(mark, own={"after": after}))
         except ConditionFailed:
             return
 

@@ -8,7 +8,20 @@ import pytest
 
 from shared.domain import steps
 from shared.domain.errors import OperationInProgress, PeriodEndNotAvailable, PurchaseAlreadyEnded
-from shared.domain.purchase import Audit, End, Intent, Own, Purchase, Removal, Retry, source_facts
+from shared.domain.purchase import (
+    END,
+    Audit,
+    End,
+    Intent,
+    Own,
+    Purchase,
+    Removal,
+    Retry,
+    said,
+    source_facts,
+)
+from shared.domain.steps import Who
+from shared.domain.timeline import Point, Timeline
 from shared.showing.presentation import Context, purchase_json
 from tests.builders import (
     DAY,
@@ -96,18 +109,20 @@ def test_a_later_link_of_a_charge_outranks_the_session() -> None:
         "session": source(session_data()),
         "charge": source(charge | {"telegram_user_id": "700002"}),
     }
-    purchase = Purchase("pi_1", sources, seen_users=frozenset({"700001", "700002"}))
+    paid, linked = (said("charge", charge | more) for more in ({}, {"telegram_user_id": "700002"}))
+    told = Timeline((Point(NOW + 60, 4, "evt_1", linked, paid),))
+    purchase = Purchase("pi_1", sources, timelines={"charge": told})
     assert purchase.telegram_user_id == "700002"
-    assert purchase.users_to_remove == {"700001"}
+    assert purchase.lost == {("700001", "prod_1"): NOW + 59}
 
 
 def test_a_purchase_that_never_gave_access_has_nobody_to_remove() -> None:
-    assert a_subscription(status="incomplete_expired").users_to_remove == frozenset()
-    assert a_one_off(payment_status="unpaid", outcome="failed").users_to_remove == frozenset()
+    assert a_subscription(status="incomplete_expired").lost == {}
+    assert a_one_off(payment_status="unpaid", outcome="failed").lost == {}
 
 
 def cancel(purchase: Purchase, when: Any) -> Own | None:
-    return steps.request_cancel(purchase, when, actor="usr_1", reason=None, now=NOW)
+    return steps.request_cancel(purchase, when, who=Who("usr_1", "Ada"), reason=None, now=NOW)
 
 
 def with_own(purchase: Purchase, own: Own | None) -> Purchase:
@@ -122,8 +137,9 @@ def intent(mode: Any, phase: Any) -> Own:
 def test_a_cancel_records_one_intent_and_one_audit_entry() -> None:
     own = cancel(a_subscription(), "immediately")
     assert own is not None
-    assert own.intent == Intent(1, "immediately", "usr_1", NOW)
-    assert own.audit == (Audit(NOW, "owner", "cancel_requested", "immediately"),)
+    assert own.intent == Intent(1, "immediately", "usr_1", NOW, actor_name="Ada")
+    entry = Audit(NOW, "owner", "cancel_requested", "immediately", "usr_1", "Ada")
+    assert own.audit == (entry,)
 
 
 def test_a_repeat_of_a_pending_cancel_changes_nothing() -> None:
@@ -142,7 +158,24 @@ def test_a_purchase_ended_by_something_else_can_not_be_cancelled() -> None:
 
 
 def test_scheduling_what_is_scheduled_changes_nothing() -> None:
-    assert cancel(a_subscription(cancel_at=NOW + DAY), "period_end") is None
+    scheduled = a_subscription(cancel_at=NOW + DAY, current_period_end=NOW + DAY)
+    assert cancel(scheduled, "period_end") is None
+
+
+def test_a_term_that_ends_after_this_period_is_not_scheduled_to_end_with_it() -> None:
+    fixed_term = a_subscription(cancel_at=NOW + 360 * DAY, current_period_end=NOW + 30 * DAY)
+    own = cancel(fixed_term, "period_end")
+    asked = with_own(fixed_term, own)
+    assert isinstance(next_step(asked), steps.AskStripe)
+    # Stripe has set the flag; an account may still show the term's own date.
+    flagged = a_subscription(
+        cancel_at=NOW + 360 * DAY,
+        current_period_end=NOW + 30 * DAY,
+        cancel_at_period_end=True,
+        own=asked.own,
+    )
+    assert next_step(flagged) == steps.CloseIntent("done")
+    assert cancel(flagged, "immediately") is not None
 
 
 def test_immediately_after_scheduled_is_a_new_generation() -> None:
@@ -170,8 +203,12 @@ def test_stripe_comes_first_then_the_plan_then_the_removals() -> None:
     assert next_step(over) == steps.CloseIntent("done")
     closed = with_own(over, steps.close_intent(over, "done", now=NOW))
     assert next_step(closed) == steps.PlanRemovals()
-    planned = with_own(closed, steps.plan(closed, ["-1001"], now=NOW))
-    assert next_step(planned) == steps.Remove(Removal("-1001", "700001", next_attempt_at=NOW))
+    leaving = {("-1001", "700001"): END}
+    planned = with_own(closed, steps.plan(closed, leaving, now=NOW))
+    assert next_step(planned) == steps.LookAtBuyer(("700001",))
+    looked = with_own(planned, replace(planned.own, looked_at=NOW))
+    removal = Removal("-1001", "700001", next_attempt_at=NOW, lost=END, since=NOW)
+    assert next_step(looked) == steps.Remove(removal)
 
 
 def test_a_period_end_cancel_is_scheduled_once_stripe_has_accepted_it() -> None:
@@ -217,13 +254,13 @@ def test_a_removal_of_whoever_was_unlinked_is_shown_until_it_is_done() -> None:
         seen_users=frozenset({"700001"}),
     )
     access = purchase_json(unlinked, Context())["access"]
-    assert access["state"] == "not_linked"
+    assert access["state"] == "failed"
     assert [chat["state"] for chat in access["chats"]] == ["failed"]
 
 
 def test_products_that_were_switched_are_planned_for_too() -> None:
     one = replace(a_subscription(status="canceled"), seen_products=frozenset({"prod_1"}))
-    planned = with_own(one, steps.plan(one, ["-1001"], now=NOW))
+    planned = with_own(one, steps.plan(one, {("-1001", "700001"): END}, now=NOW))
     assert not planned.plan_is_stale
     late = replace(planned, seen_products=frozenset({"prod_0", "prod_1"}))
     assert late.plan_is_stale
@@ -242,7 +279,6 @@ def test_what_became_of_a_request_is_told_once_however_often_it_is_written() -> 
     asked = a_subscription(own=intent("period_end", "requested"))
     writes: list[Callable[[Purchase], Own]] = [
         lambda p: steps.close_intent(p, "done", now=NOW),
-        lambda p: steps.close_intent(p, "superseded", now=NOW),
         lambda p: steps.refuse(p, "no", now=NOW),
         lambda p: steps.declare_end(p, End(NOW, "cancelled_by_owner"), now=NOW),
     ]
@@ -275,6 +311,7 @@ def test_what_failed_is_tried_later_and_later() -> None:
 def test_one_waiting_removal_does_not_hold_up_another() -> None:
     own = Own(
         planned="over:700001",
+        looked_at=NOW,
         removals={
             "-1:700001": Removal("-1", "700001", next_attempt_at=NOW + 60),
             "-2:700001": Removal("-2", "700001", next_attempt_at=NOW),
@@ -320,6 +357,8 @@ def test_our_own_part_survives_storage() -> None:
         end=End(NOW, "expired"),
         removals={"-1:7": Removal("-1", "7", state="kept", detail="Kept.", attempts=2)},
         planned="over:7",
+        looked_at=NOW,
+        waived="over.1",
         schedule_at=NOW,
         retries={"look": Retry(1, NOW, "timeout")},
         audit=(Audit(NOW, "owner", "cancel_requested", "period_end"),),

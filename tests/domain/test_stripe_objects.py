@@ -132,9 +132,9 @@ def test_a_telegram_user_is_a_number_or_nobody(text: str, user: str | None) -> N
     assert of.users_of(data) == ({user} if user else set())
 
 
-def test_chats_are_numeric_ids_and_anything_else_is_left_out() -> None:
-    text = "-1001, @channel,-1002 ,,1003,-1001,-0100,https://t.me/x"
-    assert of.chat_ids(text) == ["-1001", "-1002"]
+def test_chats_are_separated_by_commas_or_blanks_and_kept_as_they_were_given() -> None:
+    text = "-1001, @channel,-1002 ,,1003 -1001\t-0100\nhttps://t.me/x"
+    assert of.chat_ids(text) == ["-1001", "@channel", "-1002", "1003", "-0100", "https://t.me/x"]
     assert of.chat_ids(None) == []
 
 

@@ -17,7 +17,7 @@ from shared.domain.telegram import (
     display_name,
     is_chat_id,
     is_user_id,
-    sentence_for,
+    explain,
 )
 
 
@@ -122,7 +122,7 @@ def test_what_only_the_owner_can_change_is_told_in_a_sentence(text: str, sentenc
     for method in (GET_MEMBER, UNBAN, REVOKE_LINK):
         assert classify(method, answer) is Class.OWNER_MUST_ACT
         assert classify(method, shouted(answer)) is Class.OWNER_MUST_ACT
-        assert sentence_for(method, answer, "VIP") == sentence
+        assert explain(method, answer, "VIP")[1] == sentence
 
 
 def test_a_group_that_became_a_supergroup_has_migrated() -> None:
@@ -158,7 +158,7 @@ def test_429_asks_to_wait() -> None:
 def test_a_refusal_that_is_in_no_table_is_unknown(code: int) -> None:
     answer = error(code, "Bad Request: " + "x" * 500)
     assert classify(UNBAN, answer) is Class.UNKNOWN
-    sentence = sentence_for(UNBAN, answer, "VIP")
+    _, sentence = explain(UNBAN, answer, "VIP")
     assert sentence.startswith("Telegram refused to remove this person from VIP: Bad Request: xxx")
     assert len(sentence) < 260
 
@@ -168,7 +168,7 @@ def test_a_success_is_a_success() -> None:
 
 
 def test_a_refused_link_is_not_told_as_a_refused_removal() -> None:
-    sentence = sentence_for(REVOKE_LINK, error(400, "Bad Request: odd"), "VIP")
+    _, sentence = explain(REVOKE_LINK, error(400, "Bad Request: odd"), "VIP")
     assert sentence == "Telegram refused to revoke the invite link of VIP: Bad Request: odd"
 
 
@@ -204,6 +204,6 @@ def test_a_chat_is_called_by_its_title_in_one_line_of_bounded_length() -> None:
 
 
 def test_a_title_with_braces_is_only_a_title() -> None:
-    assert sentence_for(UNBAN, refusal("400 CHAT_ADMIN_REQUIRED"), "{chat.x}") == (
+    assert explain(UNBAN, refusal("400 CHAT_ADMIN_REQUIRED"), "{chat.x}")[1] == (
         "The bot is no longer an administrator of {chat.x}."
     )

@@ -123,12 +123,12 @@ def test_a_removal_that_was_overtaken_by_events_keeps_the_buyer(world: World) ->
     assert world.remove(world.purchase()).state == "kept"
 
 
-def test_a_chat_the_product_opened_once_still_counts(world: World) -> None:
+def test_a_chat_that_a_product_opened_once_keeps_nobody(world: World) -> None:
     world.product("prod_2", CHAT)
     world.product("prod_2", "-1001000000009")
     key = world.ended()
     world.purchase("sub_2", products=["prod_2"])
-    assert world.remove(key).state == "kept"
+    assert world.remove(key).state == "revoked"
 
 
 def test_a_purchase_made_while_telegram_was_looked_at_keeps_the_buyer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared.domain import stripe_objects
+from shared.domain import history, stripe_objects
 from shared.domain.customer import Account, customer_id_of, identity, summarize
 from shared.domain.search import entry_of
 from shared.storage.customers import _account, _rows, _Stored, _unpack
@@ -213,10 +213,15 @@ def _own_part(record: Record) -> dict[str, Any]:
     return {
         "status": purchase.status,
         "end_reason": purchase.end_reason,
-        "access": purchase.access_state,
         "options": purchase.cancel_options,
         "intent": None if intent is None else (intent.mode, intent.phase, intent.generation),
-        "audit": [(entry.actor, entry.event, entry.detail) for entry in own.audit],
+        # What was done for it, and how often, differs with the faults.
+        "facts": [(entry.actor, entry.event, entry.detail) for entry in history.facts(purchase)],
+        "audit": [
+            (entry.actor, entry.event, entry.detail)
+            for entry in own.audit
+            if entry.chat_id is None
+        ],
         "removals": {key: removal.state for key, removal in sorted(own.removals.items())},
         "planned": own.planned,
         "schedule_at": own.schedule_at,

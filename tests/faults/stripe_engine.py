@@ -35,6 +35,27 @@ _PATHS = {
 }
 
 
+_LISTS = {
+    "subscriptions": "subscription",
+    "subscriptions/search": "subscription",
+    "payment_intents": "payment_intent",
+    "payment_intents/search": "payment_intent",
+    "checkout/sessions": "session",
+    "events": "event",
+}
+# An object is found by Search only this long after it was made.
+SEARCH_LAG_SECONDS = 60
+
+
+def _matches(object_: Raw, params: Mapping[str, str], now: int) -> bool:
+    if "query" not in params:
+        made = object_["created"] >= int(params.get("created[gte]", 0))
+        return made and object_.get("customer") == params["customer"]
+    user = params["query"].split("'")[3]
+    is_found = object_["created"] + SEARCH_LAG_SECONDS <= now
+    return is_found and object_["metadata"].get("telegram_user_id") == user
+
+
 def copied(value: Any) -> Any:
     """A copy of a JSON value, ten times faster than ``copy.deepcopy``."""
     if value.__class__ is dict:
@@ -74,6 +95,7 @@ class StripeEngine:
     timers: list[tuple[int, str]] = field(default_factory=list)
     number: int = 0
     now: int = 0
+    undelivered: dict[str, Raw] = field(default_factory=dict)
 
     def copy(self) -> StripeEngine:
         """Another engine with the same past. Events and saved answers are never changed, so the
@@ -87,6 +109,7 @@ class StripeEngine:
             list(self.timers),
             self.number,
             self.now,
+            dict(self.undelivered),
         )
 
     # -- the API ---------------------------------------------------------------------------------
@@ -118,6 +141,8 @@ class StripeEngine:
     def _answer(self, method: str, path: list[str], params: Mapping[str, str]) -> Answer:
         if method == "get" and path[0] == "checkout" and len(path) == 3:
             return self._found("session", path[2])
+        if method == "get" and "/".join(path) in _LISTS:
+            return self._list("/".join(path), params)
         if method == "get" and len(path) == 2 and path[0] in _PATHS:
             return self._found(_PATHS[path[0]], path[1])
         if path[0] == "subscriptions" and len(path) == 2:
@@ -129,6 +154,21 @@ class StripeEngine:
             if method == "post":
                 return self._update(subscription, params)
         raise MoneyMoved(f"{method} /{'/'.join(path)} is never asked by this system")
+
+    def _list(self, name: str, params: Mapping[str, str]) -> Answer:
+        """A list, the newest object first; Search finds what its metadata names."""
+        if name == "events":
+            found = [copied(event) for event in reversed(self.undelivered.values())]
+        else:
+            kind = _LISTS[name]
+            found = [
+                copied(object_)
+                for (of_kind, _), object_ in reversed(self.objects.items())
+                if of_kind == kind
+                and _matches(object_, params, self.now)
+                and (kind != "subscription" or object_["status"] != "canceled")
+            ]
+        return 200, {"object": "list", "data": found, "has_more": False}
 
     def _found(self, kind: str, id_: str) -> Answer:
         found = self.objects.get((kind, id_))
@@ -417,6 +457,7 @@ class StripeEngine:
             "data": data,
         }
         self.outbox.append(event)
+        self.undelivered[event["id"]] = event
 
     def _next(self) -> int:
         self.number += 1

@@ -13,6 +13,7 @@ from functions.cancel_purchase.cancel import Canceller
 from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.errors import CustomersError, OperationInProgress
 from shared.domain.purchase import When
+from shared.domain.steps import Who
 from shared.settings import Settings
 from shared.storage.dynamo import unmarshal
 from shared.storage.keys import purchase_key
@@ -94,8 +95,9 @@ def test_fifty_threads_cancel_one_purchase_once(tables: Tables, when: When, tell
                     customer_of("cus_1"),
                     "sub_x",
                     when=when,
-                    actor="owner",
+                    who=Who("owner"),
                     reason=None,
+                    without_stripe=False,
                     deadline=time.monotonic() + 8.5,
                 )
             except OperationInProgress:

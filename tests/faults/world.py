@@ -31,6 +31,7 @@ from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import CustomersError
 from shared.domain.purchase import When
+from shared.domain.steps import Who
 from shared.ending.drive import Driver
 from shared.settings import Settings as FunctionSettings
 from shared.storage.keys import DUE_INDEX, purchase_key
@@ -310,6 +311,7 @@ class World:
                 clock=self.time.time,
                 monotonic=self.time.monotonic,
                 sleep=self.time.sleep,
+                at_once=1,  # the boundaries have one order
                 count=lambda _: None,
             ),
         )
@@ -330,8 +332,9 @@ class World:
                 customer_of(account),
                 purchase_id,
                 when=when,
-                actor="owner",
+                who=Who("owner"),
                 reason=None,
+                without_stripe=False,
                 deadline=parts.deadline.act_until,
             )
         self._check_answer(done, purchase_id, when, since)
@@ -361,7 +364,12 @@ class World:
         account = self.truth.purchases[purchase_id][0]
         parts = self.parts(process, "cancel_purchase")
         return Canceller(parts.driver).revoke_again(
-            STORE, customer_of(account), purchase_id, deadline=parts.deadline.act_until
+            STORE,
+            customer_of(account),
+            purchase_id,
+            who=Who("owner"),
+            leave=False,
+            deadline=parts.deadline.act_until,
         )
 
     def receive(self, process: Process, event: dict[str, Any]) -> str:
@@ -613,6 +621,7 @@ class World:
             delivery.next_at = self.time.now + min(60 * 2**delivery.attempts, 4 * 3600)
             return False
         self.deliveries.remove(delivery)
+        self.stripe.undelivered.pop(delivery.event["id"], None)
         self._learn(delivery.event)
         return True
 

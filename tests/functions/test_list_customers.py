@@ -245,13 +245,18 @@ def test_a_token_without_a_store_is_refused() -> None:
 
 
 def test_products_are_listed_by_name(records: Records) -> None:
-    for product_id, name, chats in (("prod_2", "beta", []), ("prod_1", "Ärger", ["-1"])):
-        seen = Observation("product", {"name": name, "chats": chats, "deleted": False}, 5, "evt_1")
-        records.observe(product_key(DEMO, product_id, True), seen, fetch=people.no_fetch)
+    for product_id, name, livemode in (
+        ("prod_2", "beta", True),
+        ("prod_1", "Ärger", True),
+        ("prod_1", "Test", False),
+    ):
+        seen = Observation("product", {"name": name, "chats": [], "deleted": False}, 5, "evt_1")
+        records.observe(product_key(DEMO, product_id, livemode), seen, fetch=people.no_fetch)
     assert json_of(ask(path="/v1/products")) == {
         "items": [
-            {"product_id": "prod_1", "name": "Ärger"},
-            {"product_id": "prod_2", "name": "beta"},
+            {"product_id": "prod_1", "name": "Ärger", "payment_provider": "stripe"},
+            {"product_id": "prod_1", "name": "Test", "payment_provider": "stripe_test"},
+            {"product_id": "prod_2", "name": "beta", "payment_provider": "stripe"},
         ]
     }
     assert json_of(ask(path="/v1/products", store="other")) == {"items": []}

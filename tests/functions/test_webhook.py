@@ -392,8 +392,9 @@ def test_what_begins_takes_few_calls_and_each_later_event_of_it_two_at_most(shop
         calls[kind]
         for kind in ("charge.succeeded", "payment_intent.succeeded", "checkout.session.completed")
     )
-    # Its charge and the purchase; the guest it may have been; customer, product and list.
-    assert first <= 9
+    # Its charge, the purchase and its note under the product; the guest it may have been; customer,
+    # product and list.
+    assert first <= 10
     assert later == [2, 2]
     assert (calls["customer.created"], calls["customer.updated"]) == (3, 5)
     assert shop.asked_stripe() == []
@@ -413,29 +414,28 @@ def test_a_payment_of_an_invoice_that_another_process_was_told_of_is_two_calls(s
     assert shop.asked_stripe() == []
 
 
-def test_a_purchase_that_ended_is_driven_until_nobody_is_left_in(shop: Shop) -> None:
+def test_an_end_is_stored_and_given_a_schedule_and_nobody_is_removed_for_it_here(
+    shop: Shop,
+) -> None:
     product = shop.stripe.live.create_product(name="Signals", telegram_chat_ids=[-1001000000001])
     bought = shop.stripe.live.subscribe(product=product["id"], telegram_user_id=700001)
     shop.deliver()
     shop.stripe.live.cancel_subscription(bought["id"])
     shop.deliver()
-    assert shop.purchase()["access"]["state"] == "revoked"
+    (chat,) = shop.purchase()["access"]["chats"]
+    assert (chat["state"], chat["reason"]) == ("revoking", "settling")
+    (schedule,) = shop.scheduler.schedules.values()
+    assert schedule["ScheduleExpression"] == f"at({chat['next_attempt_at'].removesuffix('Z')})"
+    assert shop.telegram.requests() == []
 
 
-def test_what_the_drive_leaves_undone_never_fails_an_event(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_schedule_that_can_not_be_set_never_fails_an_event(shop: Shop) -> None:
     bought = shop.stripe.live.subscribe(telegram_user_id=700001)
     shop.deliver()
     shop.stripe.live.cancel_subscription(bought["id"])
-
-    def unreachable(*_: object, **__: object) -> None:
-        raise EndpointConnectionError(endpoint_url="http://x")
-
-    monkeypatch.setattr(Driver, "drive", unreachable)
+    shop.scheduler.down = True
     shop.deliver()
     assert shop.purchase()["status"] == "cancelled"
-
 
 def test_the_hot_path_imports_neither_the_sdk_nor_telegram() -> None:
     """They cost more than the rest of a cold start."""

@@ -15,6 +15,7 @@ from shared.domain.merge import Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction, view
 from shared.storage.keys import purchase_key
+from shared.storage.products import product_of
 from shared.stripe_events.events import HANDLERS
 from shared.stripe_events.guests import Guests
 from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
@@ -462,26 +463,20 @@ def test_test_mode_and_live_mode_live_side_by_side(standin: StripeStandin) -> No
     assert row["payment_providers"] == ["stripe", "stripe_test"]
 
 
-def test_a_chat_of_another_store_is_left_out_and_counted(standin: StripeStandin) -> None:
-    other = standin.account("acct_other")
-    other.create_product(name="Theirs", telegram_chat_ids=[-1001])
-    standin.live.create_product(id="prod_ours", name="Ours", telegram_chat_ids=[-1001, -1002])
-    world = World(standin)
-    world.registry.register(type(STORE)("other"), "acct_other")
-    world.receive_all(handled(standin))
-    (ours,) = [s for sk, s in world.sources("PRODUCT#").items() if sk.endswith("prod_ours")]
-    assert ours["product"]["chats"] == ["-1002"]
-    assert world.counted == ["ChatOfAnotherStore"]
-
-
-def test_a_chat_a_product_opened_once_is_never_forgotten(
+def test_a_product_remembers_when_it_opened_which_chats_in_any_order(
     account: StripeAccount, standin: StripeStandin
 ) -> None:
     product = account.create_product(name="Signals", telegram_chat_ids=[-1001])["id"]
+    standin.advance(60)
     account.update_product(product, metadata={"telegram_chat_ids": "-1002"})
+    told = []
     for events in (handled(standin), [*reversed(handled(standin))]):
         world = World(standin).receive_all(events)
-        assert world.products.chats_ever(STORE, [product], True) == {"-1001", "-1002"}
+        (record,) = world.products.known(STORE, [(True, product)]).values()
+        told.append(product_of(record).timelines)
+        assert product_of(record).chats == {"-1002"}
+    assert told[0] == told[1]
+    assert told[0][0].during(0, 10**10) == [["-1001"], ["-1002"]]
 
 
 def test_the_same_lifecycle_twice_answers_the_same(shop: Shop) -> None:

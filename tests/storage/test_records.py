@@ -89,7 +89,7 @@ def test_an_older_event_is_dropped_but_its_telegram_user_is_remembered(
     assert stored is not None
     assert stored.purchase.telegram_user_id == "2"
     assert stored.seen == {"1", "2"}
-    assert stored.purchase.users_to_remove == {"1"}
+    assert {user for user, _ in stored.purchase.lost} == {"1"}
 
 
 def test_facts_that_change_make_the_record_due(records: Records) -> None:

@@ -57,13 +57,20 @@ def reads(*secrets: str) -> Permissions:
 ACTING: Permissions = {
     RECORDS: set(WRITE),
     INDEX: {"dynamodb:DeleteItem", "dynamodb:PutItem"},
+    SCHEDULES: {"scheduler:CreateSchedule", "scheduler:UpdateSchedule"},
+    SCHEDULE_ROLE: {"iam:PassRole"},
+    **reads("StripeApiSecret"),
+}
+
+# Only these two remove anybody, and only they take a schedule back. What only stores what it is
+# told neither reads Telegram's secret nor deletes a schedule.
+REMOVING: Permissions = {
+    **reads("TelegramSecret"),
     SCHEDULES: {
         "scheduler:CreateSchedule",
         "scheduler:DeleteSchedule",
         "scheduler:UpdateSchedule",
     },
-    SCHEDULE_ROLE: {"iam:PassRole"},
-    **reads("StripeApiSecret", "TelegramSecret"),
 }
 
 # An answer that is no answer, and a guest that has become a customer.
@@ -83,7 +90,7 @@ PERMISSIONS: dict[str, Permissions] = {
         RECORDS: set(READ),
         **reads("CursorSecret"),
     },
-    "CancelPurchase": {**logs("CancelPurchase"), **ACTING, **DELETING},
+    "CancelPurchase": {**logs("CancelPurchase"), **ACTING, **REMOVING, **DELETING},
     "StripeWebhook": {
         **logs("StripeWebhook"),
         **ACTING,
@@ -100,6 +107,9 @@ PERMISSIONS: dict[str, Permissions] = {
     "PeriodEndRevoker": {
         **logs("PeriodEndRevoker"),
         **ACTING,
+        **REMOVING,
+        **DELETING,
+        BY_REF: {"dynamodb:Query"},
         DUE: {"dynamodb:Query"},
         '{"Fn::GetAtt": ["RevokerFailures", "Arn"]}': {"sqs:SendMessage"},
     },
@@ -140,16 +150,16 @@ ACTS = {
     "REVOKER_ARN",
     "STRIPE_API_BASE",
     "STRIPE_API_SECRET_ARN",
-    "TELEGRAM_API_BASE",
-    "TELEGRAM_SECRET_ARN",
+    "SETTLE_SECONDS",
 }
+REMOVES = {"TELEGRAM_API_BASE", "TELEGRAM_SECRET_ARN"}
 SETTINGS = {
     "list-customers": {"STORE_CLAIM", "INDEX_TABLE", "CURSOR_SECRET_ARN"},
     "get-customer": {"STORE_CLAIM", "CURSOR_SECRET_ARN"},
-    "cancel-purchase": {"STORE_CLAIM", *ACTS},
+    "cancel-purchase": {"STORE_CLAIM", *ACTS, *REMOVES},
     "stripe-webhook": {"STRIPE_WEBHOOK_SECRET_ARN", *ACTS},
     "store-events": ACTS,
-    "period-end-revoker": ACTS,
+    "period-end-revoker": {*ACTS, *REMOVES},
     "console-login": {"STORE_CLAIM"},
 }
 
