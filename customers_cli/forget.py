@@ -19,7 +19,7 @@ from customers_cli.export import ids_in, parked_about, records_of
 from shared.compose import Composition
 from shared.domain.errors import NotFound
 from shared.domain.merge import FOR_EVER, Source
-from shared.domain.purchase import Own, Purchase
+from shared.domain.purchase import Audit, Own, Purchase
 from shared.storage.dynamo import ConditionFailed, Table
 from shared.storage.items import Record, to_item
 from shared.storage.keys import profile_key
@@ -189,10 +189,10 @@ def _frozen(source: Source | None, cleared: Mapping[str, Any]) -> Source:
 def _own_cleared(record: Record, at: int) -> Record:
     """What was done stays; who asked, why, and whom it was done to does not."""
     own = record.purchase.own
-    intent = own.intent and replace(own.intent, actor="", reason=None)
-    audit = tuple(replace(entry, actor="", detail=None) for entry in own.audit)
+    intent = own.intent and replace(own.intent, actor="", actor_name=None, reason=None)
+    audit = tuple(Audit(entry.at, "", entry.event) for entry in own.audit)
     cleared = Own(intent=intent, end=own.end, audit=audit)
-    emptied = replace(record, seen=frozenset(), own=cleared.to_json(), reindex_at=at)
+    emptied = replace(record, seen=frozenset(), timelines={}, own=cleared.to_json(), reindex_at=at)
     # The removals are done: planning them anew would find nobody, and is not due.
     planned = Purchase(emptied.purchase.purchase_id, emptied.sources, cleared).plan_key
     return replace(emptied, own=replace(cleared, planned=planned).to_json())

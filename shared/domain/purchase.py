@@ -34,7 +34,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shared.domain.merge import Data, Source
 from shared.domain.timeline import Span, Timeline, of_source
@@ -94,7 +94,7 @@ class Intent:
     can_end_without_stripe: bool = False
 
 
-END = "end"
+END: Final = "end"
 """When somebody lost a chat with the end of the purchase; else it is a time."""
 
 Lost = int | Literal["end"] | None

@@ -34,7 +34,7 @@ def backfill(world: World, workers: int = 1, **more: Any) -> Progress:
 
 def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
     """What is known, without what Stripe's lists can't tell: who was linked to a purchase before,
-    what a charge said was given back so far before it said more, and payment methods that were
+    and what else was once another; what a charge said was given back so far before it said more, and payment methods that were
     taken off, by their owner or with their owner."""
     told = {}
     gone = [
@@ -50,7 +50,7 @@ def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
         told[key] = {
             name: value
             for name, value in item.items()
-            if name != "seen" and not name.startswith("s_total_")
+            if name != "seen" and not name.startswith(("s_total_", "t_"))
         }
     return told
 

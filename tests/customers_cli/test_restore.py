@@ -11,6 +11,7 @@ from functions.stripe_webhook.handler import receiver
 from shared import compose
 from shared.ending.removal import SWITCHED_OFF_SECONDS
 from shared.integrations.stripe_gateway import Mode
+from shared.settings import SETTLE_SECONDS
 from shared.storage.bot import Bot
 from shared.storage.dynamo import Table
 from shared.tenant import Tenant
@@ -67,6 +68,7 @@ def test_an_older_copy_catches_up(shop: Shop, clock: MovableClock) -> None:
         product=product, name="new", email="new@example.com", telegram_user_id=USER + 3
     )
     shop.deliver()
+    clock.later(SETTLE_SECONDS + 1)
     shop.sweep()
     (row,) = (d for n, d in shown(shop).items() if n == "owner")
     path = f"/v1/customers/{row['customer']['customer_id']}/purchases/{owner_ends}/cancel"

@@ -15,9 +15,9 @@ from shared.domain.telegram import (
     Class,
     classify,
     display_name,
+    explain,
     is_chat_id,
     is_user_id,
-    explain,
 )
 
 

@@ -218,9 +218,7 @@ def _own_part(record: Record) -> dict[str, Any]:
         # What was done for it, and how often, differs with the faults.
         "facts": [(entry.actor, entry.event, entry.detail) for entry in history.facts(purchase)],
         "audit": [
-            (entry.actor, entry.event, entry.detail)
-            for entry in own.audit
-            if entry.chat_id is None
+            (entry.actor, entry.event, entry.detail) for entry in own.audit if entry.chat_id is None
         ],
         "removals": {key: removal.state for key, removal in sorted(own.removals.items())},
         "planned": own.planned,

@@ -53,7 +53,7 @@ def _matches(object_: Raw, params: Mapping[str, str], now: int) -> bool:
         return made and object_.get("customer") == params["customer"]
     user = params["query"].split("'")[3]
     is_found = object_["created"] + SEARCH_LAG_SECONDS <= now
-    return is_found and object_["metadata"].get("telegram_user_id") == user
+    return bool(is_found and object_["metadata"].get("telegram_user_id") == user)
 
 
 def copied(value: Any) -> Any:

@@ -17,8 +17,8 @@ from functions.cancel_purchase.replay import KEPT_SECONDS, once
 from shared import compose
 from shared.domain.errors import OperationInProgress
 from shared.integrations.stripe_gateway import StripeGateway
-from shared.storage.registry import Registry
 from shared.settings import SETTLE_SECONDS
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
 
@@ -605,7 +605,7 @@ def test_a_refusal_of_long_ago_is_not_the_answer_to_what_is_scheduled_already(
 
 
 def test_the_history_tells_every_request_and_what_became_of_it(
-    shop: Shop, subscription: str, clock: MovableClock
+    shop: Shop, subscription: str, clock: Any
 ) -> None:
     clock.later(10)
     shop.cancel("period_end")
@@ -617,6 +617,7 @@ def test_the_history_tells_every_request_and_what_became_of_it(
     clock.later(10)
     shop.cancel("period_end")
     clock.later(10)
+    shop.stripe.advance(10)
     shop.cancel()
     told = [(entry["event"], entry["detail"]) for entry in shop.purchase()["history"]]
     assert told[::-1] == [

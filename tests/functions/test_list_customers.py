@@ -255,8 +255,8 @@ def test_products_are_listed_by_name(records: Records) -> None:
     assert json_of(ask(path="/v1/products")) == {
         "items": [
             {"product_id": "prod_1", "name": "Ärger", "payment_provider": "stripe"},
-            {"product_id": "prod_1", "name": "Test", "payment_provider": "stripe_test"},
             {"product_id": "prod_2", "name": "beta", "payment_provider": "stripe"},
+            {"product_id": "prod_1", "name": "Test", "payment_provider": "stripe_test"},
         ]
     }
     assert json_of(ask(path="/v1/products", store="other")) == {"items": []}

@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from functions.stripe_webhook.handler import lambda_handler
 from functions.stripe_webhook.receive import MAX_BYTES
 from functions.stripe_webhook.signature import is_signed
-from shared.ending.drive import Driver
 from shared.storage.keys import profile_key
 from shared.storage.parked import Parked
 from shared.storage.records import Records
@@ -436,6 +435,7 @@ def test_a_schedule_that_can_not_be_set_never_fails_an_event(shop: Shop) -> None
     shop.scheduler.down = True
     shop.deliver()
     assert shop.purchase()["status"] == "cancelled"
+
 
 def test_the_hot_path_imports_neither_the_sdk_nor_telegram() -> None:
     """They cost more than the rest of a cold start."""

@@ -36,7 +36,9 @@ def seen(at: int, name: str, *chats: str, source: str = "product") -> Observatio
     return Observation(source, data, at, f"evt_{at}_{source}")
 
 
-def chats_of(products: Products, tenant: Tenant, product_id: str, livemode: bool = True) -> set[str]:
+def chats_of(
+    products: Products, tenant: Tenant, product_id: str, livemode: bool = True
+) -> set[str]:
     """The chats a product opens now; fetched where nobody told of it."""
     bought = a_subscription(products=[product_id], livemode=livemode)
     found = products.complete(tenant, bought)
