@@ -22,7 +22,7 @@ from shared.domain.clock import iso
 from shared.integrations.stripe_gateway import Mode, Raw, StripeError
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
 from shared.storage.items import from_item
-from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX, due_key
 from shared.storage.products import product_of
 from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
@@ -58,7 +58,7 @@ class Doctor:
         dynamodb: client, for the tables themselves.
         is_local: whether it is the local run; checks that make no sense there are left out.
         webhook_url: where Stripe has to send events.
-        variables: the environment of the webhook and of the list, by name.
+        variables: the environment of the webhook, the list and the revoker, by name.
     """
 
     parts: Composition
@@ -296,7 +296,8 @@ class Doctor:
                 now=int(self.clock()),
             )
             for item in items:
-                stored = records.table.get(item["pk"], item["sk"])
+                key = due_key(item)
+                stored = records.table.get(key.pk, key.sk)
                 if stored is not None and "due_at" in stored:
                     found.append(max(int(stored["due_at"]), int(stored.get("written_at", 0))))
         return min(found, default=None)
@@ -309,7 +310,7 @@ def of(target: Target) -> Doctor:
     """The doctor of a target: the rest of what it must know is asked for there."""
     stack = target.output(REVOKER).rpartition(":")[2].removesuffix("-period-end-revoker")
     variables: dict[str, str] = {}
-    for name in ("list-customers", "stripe-webhook"):
+    for name in ("list-customers", "stripe-webhook", "period-end-revoker"):
         variables |= target.variables_of(f"{stack}-{name}")
     choice = target.choice
     url = target.output("WebhookUrl")

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from shared.ending.drive import Driver
 from shared.observability import log_failure
-from shared.storage.dynamo import Item
 from shared.storage.items import Record
-from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, replan_key
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, due_key
 from shared.tenant import Tenant, account_of, store_of
 
 # Purchases looked at in one sweep because a product's past turned out to be another.
@@ -155,12 +154,4 @@ class Revoker:
                 if item is None:
                     shards.remove(shard)
                 else:
-                    yield _key_of(item)
-
-
-def _key_of(item: Item) -> Key:
-    key = Key(item["pk"], item["sk"])
-    if key.kind != "REPLAN":
-        return key
-    _, mode, product_id = key.sk.split("#", 2)
-    return replan_key(store_of(key.pk), product_id, mode == "live")
+                    yield due_key(item)

@@ -53,8 +53,16 @@ class Entry:
 def history(purchase: Purchase) -> list[Entry]:
     """Everything that is known to have happened, newest first."""
     entries = [*facts(purchase), *_log(purchase)]
-    numbered = sorted(enumerate(entries), key=lambda e: (e[1].at, e[0]), reverse=True)
+    numbered = sorted(enumerate(entries), key=lambda e: (e[1].at, _place(e[1]), e[0]), reverse=True)
     return [entry for _, entry in numbered]
+
+
+def _place(entry: Entry) -> int:
+    """Within one second: what was asked comes before an end, and what was done because of it
+    after."""
+    if entry.event.startswith(("access_", "removal_")):
+        return 2
+    return 1 if entry.event == "ended" else 0
 
 
 def facts(purchase: Purchase) -> list[Entry]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from shared.tenant import Tenant
+from shared.tenant import Tenant, store_of
 
 DUE_INDEX = "due"
 REF_INDEX = "by_ref"
@@ -97,3 +98,12 @@ def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) 
     """A note that a purchase is, or was, of a product."""
     mode = "live" if livemode else "test"
     return Key(tenant.sold_pk(mode, product_id), f"SOLD#{purchase_id}")
+
+
+def due_key(item: Mapping[str, Any]) -> Key:
+    """The key of what a row of the ``due`` index stands for."""
+    key = Key(item["pk"], item["sk"])
+    if key.kind != "REPLAN":
+        return key
+    _, mode, product_id = key.sk.split("#", 2)
+    return replan_key(store_of(key.pk), product_id, mode == "live")

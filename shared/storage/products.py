@@ -138,8 +138,10 @@ class Products:
         """
         record = self.known(tenant, [(livemode, product_id)]).get((livemode, product_id))
         timeline = Timeline() if record is None else record.timeline(source)
-        news = timeline.with_points(said) != timeline
-        if news and (said.value or timeline.points):
+        if timeline.with_points(said) == timeline or not (said.value or timeline.points):
+            return
+        mode = "live" if livemode else "test"
+        if self.records.sold(tenant, mode, product_id, "", 1):
             self.records.mark_for_replanning(replan_key(tenant, product_id, livemode))
 
     def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> None:

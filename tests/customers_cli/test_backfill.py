@@ -92,7 +92,7 @@ def test_every_page_is_read() -> None:
         standin.live.create_customer(name=f"Customer {number}")
     filled = World(standin)
     assert backfill(filled, workers=4).seen["customers"] == 120
-    assert filled.state() == webhooks(standin).state()
+    assert without_the_past(filled.state()) == without_the_past(webhooks(standin).state())
 
 
 # -- beside live webhooks --------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_what_ends_access_is_stored_after_all_that_gives_it() -> None:
     backfill(filled)
     assert len(order) == 4
     assert set(order[-2:]) == {f"PURCHASE#{ended}", f"PURCHASE#{code}"}
-    assert filled.state() == webhooks(standin).state()
+    assert without_the_past(filled.state()) == without_the_past(webhooks(standin).state())
 
 
 def test_both_modes_are_read_before_anything_ends() -> None:
@@ -324,7 +324,7 @@ def test_failed_charges_do_not_hide_the_one_that_paid() -> None:
             payment_intents.attempt(shop.ledger, intent, outcome)
     filled = World(standin)
     backfill(filled)
-    assert filled.state() == webhooks(standin).state()
+    assert without_the_past(filled.state()) == without_the_past(webhooks(standin).state())
     (purchase,) = filled.sources("PURCHASE").values()
     assert purchase["charge"]["status"] == "succeeded"
 

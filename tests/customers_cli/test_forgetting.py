@@ -20,7 +20,7 @@ from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.clock import iso
 from shared.domain.customer import customer_id_of
 from shared.domain.errors import NotFound
-from shared.settings import Settings
+from shared.settings import SETTLE_SECONDS, Settings
 from shared.storage.parked import Parked, ParkedEvent
 from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
@@ -244,7 +244,7 @@ def late_events(shop: Shop) -> list[dict[str, Any]]:
     return [event for event in shop.stripe.events() if event["type"] in HANDLERS]
 
 
-def test_an_event_that_comes_first_after_forgetting_brings_no_name(shop: Shop) -> None:
+def test_an_event_that_comes_first_after_forgetting_brings_no_name(shop: Shop, clock: Any) -> None:
     """Each event of the story in turn is the one that was lost, and is sent again afterwards."""
     live = shop.stripe.live
     product = live.create_product(name="Signals", telegram_chat_ids=str(CHAT))["id"]
@@ -260,6 +260,7 @@ def test_an_event_that_comes_first_after_forgetting_brings_no_name(shop: Shop) -
         for table, items in zip((shop.tables.records, shop.tables.index), empty, strict=True):
             restore(shop, table, items)
         take(shop, [event for event in events if event is not late])
+        clock.later(SETTLE_SECONDS + 1)
         shop.sweep()
         try:
             forget_it(shop)

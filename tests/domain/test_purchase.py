@@ -13,6 +13,7 @@ from shared.domain.purchase import (
     Audit,
     End,
     Intent,
+    Lost,
     Own,
     Purchase,
     Removal,
@@ -203,7 +204,7 @@ def test_stripe_comes_first_then_the_plan_then_the_removals() -> None:
     assert next_step(over) == steps.CloseIntent("done")
     closed = with_own(over, steps.close_intent(over, "done", now=NOW))
     assert next_step(closed) == steps.PlanRemovals()
-    leaving = {("-1001", "700001"): END}
+    leaving: dict[tuple[str, str], Lost] = {("-1001", "700001"): END}
     planned = with_own(closed, steps.plan(closed, leaving, now=NOW))
     assert next_step(planned) == steps.LookAtBuyer(("700001",))
     looked = with_own(planned, replace(planned.own, looked_at=NOW))

@@ -617,7 +617,6 @@ def test_the_history_tells_every_request_and_what_became_of_it(
     clock.later(10)
     shop.cancel("period_end")
     clock.later(10)
-    shop.stripe.advance(10)
     shop.cancel()
     told = [(entry["event"], entry["detail"]) for entry in shop.purchase()["history"]]
     assert told[::-1] == [

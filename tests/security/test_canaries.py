@@ -103,7 +103,11 @@ def test_a_record_that_cannot_be_settled_is_logged_without_what_its_error_says(
     shop.cancel("period_end")
     shop.scheduler.down = False
     table = shop.tables.records.name
-    (due,) = (i for i in shop.tables.dump(shop.tables.records) if "due_at" in i)
+    (due,) = (
+        i
+        for i in shop.tables.dump(shop.tables.records)
+        if "due_at" in i and i["sk"]["S"].startswith("PURCHASE#")
+    )
     broken = {**due, "own": {"S": json.dumps({"intent": {"phase": NAME}})}, "due_at": {"N": "1"}}
     shop.tables.client._client.put_item(TableName=table, Item=broken)
     assert shop.sweep()["failed"] == 1
