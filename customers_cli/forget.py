@@ -34,7 +34,7 @@ _PROFILE_SOURCES = {"cus_": ("customer",), "guest:": ("guest", "billing"), "stor
 _PURCHASE_SOURCES = {"sub_": ("session", "link"), "code_": ("link",)}
 _PAYMENT_SOURCES = ("session", "payment_intent", "charge", "link")
 _WHO = ("name", "email", "grouptizer_id", "avatar_url", "telegram_user_id", "access_code")
-_FREE_TEXT = ("description", "failure", "reason")
+_FREE_TEXT = ("comment", "description", "failure", "reason")
 _METHOD = ("brand", "last4", "exp_month", "exp_year")
 
 

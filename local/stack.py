@@ -73,6 +73,7 @@ class Options:
         telegram_bot_token: of the bot.
         root: the checkout whose template and functions run.
         sweep_minutes: minutes between two sweeps.
+        settle_seconds: how long an end that an event told waits before anybody is removed.
     """
 
     data_dir: Path
@@ -85,6 +86,7 @@ class Options:
     telegram_bot_token: str = "123456:LOCAL"
     root: Path = field(default=ROOT)
     sweep_minutes: int = 1
+    settle_seconds: int = 5
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
@@ -98,6 +100,7 @@ class Options:
             data_dir=Path(given.get("DATA_DIR", ".data")),
             port=int(given.get("PORT", "8080")),
             seed=int(given.get("SEED", "200")),
+            settle_seconds=int(given.get("SETTLE_SECONDS", cls.settle_seconds)),
             stripe_api_base=given.get("STRIPE_API_BASE"),
             stripe_secret_key=given.get("STRIPE_SECRET_KEY", cls.stripe_secret_key),
             stripe_webhook_secret=given.get("STRIPE_WEBHOOK_SECRET", cls.stripe_webhook_secret),
@@ -373,6 +376,7 @@ class Stack:
                 "DefaultStore": DEFAULT_STORE,
                 "ConsoleOrigin": self.url,
                 "SweepMinutes": str(self.options.sweep_minutes),
+                "SettleSeconds": str(self.options.settle_seconds),
                 "StripeApiBase": self.stripe_url,
                 "TelegramApiBase": self.telegram_url,
             },
@@ -520,7 +524,7 @@ def main() -> int:
     try:
         options = Options.from_environment(os.environ)
     except ValueError as error:
-        print(f"PORT and SEED must be numbers: {error}", file=sys.stderr)
+        print(f"PORT, SEED and SETTLE_SECONDS must be numbers: {error}", file=sys.stderr)
         return 2
     began = time.monotonic()
     stack = Stack(options)

@@ -112,7 +112,7 @@ BUDGETS: dict[str, Budget] = {
         begin_within=15.0,
         aws=_WAITED_FOR,
         stripe=Calls(connect=1.0, read=3.5),
-        look=Calls(connect=0.5, read=1.4),
+        look=Calls(connect=0.3, read=1.2),
         telegram=4.0,
     ),
     # Stripe waits for the answer, and gets one within ten seconds whatever Stripe's own API does.

@@ -132,7 +132,9 @@ class StoreEvents:
             "deleted": message.deleted,
         }
         seen = event.says("store", product)
-        self.products.observe(message.tenant, message.product_id, seen, self._mode_of(message))
+        livemode = self._mode_of(message)
+        for _ in range(self.products.observe(message.tenant, message.product_id, seen, livemode)):
+            self.count("ChatOfAnotherStore")
         return "applied"
 
     def _mode_of(self, message: ProductChanged) -> bool:

@@ -156,9 +156,12 @@ class CatchUp:
         yield from (account for account in accounts if account.startswith("cus_"))
 
     def _look(self, look: _Look, deadline: float, before_asking: Callable[[], None]) -> None:
-        self._read(look, _by_user(look.user), deadline, before_asking)
         since = int(self.clock()) - DAYS * 86400
-        lists = [one for account in look.accounts for one in _by_customer(account, since)]
+        known = tuple(look.accounts)
+        lists = [one for account in known for one in _by_customer(account, since)]
+        self._read(look, [*_by_user(look.user), *lists][: look.left], deadline, before_asking)
+        found = [account for account in look.accounts if account not in known]
+        lists = [one for account in found for one in _by_customer(account, since)]
         self._read(look, lists[: look.left], deadline, before_asking)
 
     def _read(

@@ -17,6 +17,7 @@ from shared.domain import access, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched, Observation
 from shared.domain.purchase import Purchase
+from shared.domain.telegram import is_chat_id
 from shared.domain.timeline import UNTOLD, Point, Timeline
 from shared.integrations.stripe_gateway import Mode, StripeGateway, StripeMissing
 from shared.storage.chats import Chats
@@ -115,11 +116,15 @@ class Products:
                 data = {**record.sources["product"].data, "deleted": True}
         return Fetched("product", data, asked_at, terminal=data["deleted"])
 
-    def observe(self, tenant: Tenant, product_id: str, seen: Observation, livemode: bool) -> None:
-        """Store what an event says of a product."""
+    def observe(self, tenant: Tenant, product_id: str, seen: Observation, livemode: bool) -> int:
+        """Store what an event says of a product.
+
+        Returns:
+            How many of its chats are another store's: nobody is removed from those.
+        """
         well_formed.check(seen.data)
         self._carry_over(tenant, product_id, livemode)
-        self._claim(tenant, seen.data)
+        foreign = self._claim(tenant, seen.data)
         before = UNTOLD if seen.previous is None else list(seen.previous["chats"])
         said = Point(seen.created_at, seen.rank, seen.event_id, list(seen.data["chats"]), before)
         self._mark_if_past_changes(tenant, product_id, livemode, seen.source, said)
@@ -128,6 +133,7 @@ class Products:
             seen,
             fetch=lambda: self.look_up(tenant, product_id, livemode),
         )
+        return foreign
 
     def _mark_if_past_changes(
         self, tenant: Tenant, product_id: str, livemode: bool, source: str, said: Point
@@ -144,9 +150,10 @@ class Products:
         if self.records.sold(tenant, mode, product_id, "", 1):
             self.records.mark_for_replanning(replan_key(tenant, product_id, livemode))
 
-    def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> None:
-        for chat in data["chats"]:
-            self.chats.claim(tenant, chat)
+    def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> int:
+        """Claim the chats for the store; how many are another's."""
+        usable = [chat for chat in data["chats"] if is_chat_id(chat)]
+        return sum(not self.chats.claim(tenant, chat) for chat in usable)
 
     def _carry_over(self, tenant: Tenant, product_id: str, livemode: bool) -> None:
         """Begin a product of one mode with what is stored of both."""

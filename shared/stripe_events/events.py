@@ -473,7 +473,11 @@ def _observe_product(context: Context, *, deleted: bool) -> None:
         rank=context.stage,
         terminal=deleted,
     )
-    context.services.products.observe(context.tenant, event.object["id"], seen, event.livemode)
+    foreign = context.services.products.observe(
+        context.tenant, event.object["id"], seen, event.livemode
+    )
+    for _ in range(foreign):
+        context.services.count("ChatOfAnotherStore")
 
 
 # -- the connection to Stripe itself --------------------------------------------------------------

@@ -177,7 +177,9 @@ class Watched:
         """Make the parts of every function, as an earlier invocation would have."""
         for function in ("stripe_webhook", "cancel_purchase", "period_end_revoker"):
             parts = compose.function(function)
-            assert all((parts.secrets, parts.reader, parts.driver))
+            assert all((parts.secrets, parts.reader, parts.schedules))
+            if parts.budget.telegram is not None:
+                assert parts.driver
 
     def sell(self) -> str:
         """Sell a subscription, an hour ago."""
@@ -212,7 +214,8 @@ def begin(watched: Watched) -> list[Call]:
 def end_in_stripe(watched: Watched) -> list[Call]:
     watched.shop.stripe.live.cancel_subscription(watched.sell())
     watched.shop.deliver()
-    assert watched.shop.kicks() == [(CHAT, USER)]
+    assert watched.shop.kicks() == []
+    assert len(watched.shop.scheduler.schedules) == 1
     return watched.calls("customer.subscription.deleted")
 
 
