@@ -139,6 +139,8 @@ def _packaged(aws: Aws, root: Path) -> dict[str, Any]:
     defaults["CodeUri"] = {"Bucket": _BUCKET, "Key": "functions.zip"}
     del defaults["Layers"]
     defaults["Environment"]["Variables"]["VALIDATE_REQUESTS"] = "true"
+    # Locally an end settles for seconds, so that somebody who tries it can watch.
+    template["Parameters"]["SettleSeconds"].pop("MinValue")
     template["Resources"] = {
         name: resource
         for name, resource in template["Resources"].items()

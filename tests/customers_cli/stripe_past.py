@@ -33,9 +33,9 @@ def backfill(world: World, workers: int = 1, **more: Any) -> Progress:
 
 
 def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known, without what Stripe's lists can't tell: what once was another, who was linked
-    to a purchase before and has to leave for that; what a charge said was given back so far before it said more; and
-    payment methods that were taken off, by their owner or with their owner."""
+    """What is known, without what Stripe's lists can't tell: what once was another; who was linked
+    to a purchase before, and has to leave for that; what a charge said was given back so far before
+    it said more; and payment methods that were taken off, by their owner or with their owner."""
     told = {}
     gone = [
         item["pk"]
