@@ -116,6 +116,15 @@ def _taken_back_unheard(world: World) -> None:
         delivery.next_at = PERIOD_ENDS + 2 * 3600
 
 
+def _settling(world: World) -> None:
+    """Linked to another account, and told of it: the former one leaves once that has settled."""
+    _bought(world, "subscription")
+    arrive(world)
+    world.time.now = START
+    world.link("sub_x", OTHER)
+    arrive(world)
+
+
 def _reordered(seconds: int) -> Callable[[World], None]:
     """Cancelled in the portal, taken back, and linked to another account: the last comes first."""
 
@@ -169,6 +178,7 @@ WORLDS: dict[str, Callable[[World], None]] = {
     "reordered": _reordered(90),
     "reordered_at_once": _reordered(0),
     "taken_back": _taken_back_unheard,
+    "settling": _settling,
 }
 _ON_THEIR_WAY = (
     "ended",
@@ -276,6 +286,11 @@ OPERATIONS = [
             _at_the_end(lambda w, p: w.sweep(p), CODE_ENDS if world == "code" else PERIOD_ENDS),
         )
         for world in ("scheduled", "portal", "code", "taken_back")
+    ),
+    Operation(
+        "sweep once settled, relinked",
+        "settling",
+        _at_the_end(lambda w, p: w.sweep(p), START + 100),
     ),
     *(
         Operation(

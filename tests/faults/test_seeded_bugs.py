@@ -14,7 +14,7 @@ from tests.faults.interleavings import OTHERS
 from tests.faults.operations import OPERATIONS, Operation
 from tests.telling import Tell
 
-CROWD = ("cancel now", "repurchase", "un-cancel", "link to another", "sweep")
+CROWD = ("cancel now", "repurchase", "un-cancel", "link to another", "link there and back", "sweep")
 SUITES: dict[str, Callable[[Operation], Covered]] = {
     CRASHES: lambda operation: crashes.singles(operation, enough=1),
     INTERLEAVINGS: lambda operation: interleavings.explore(

@@ -12,6 +12,7 @@ import pytest
 from shared import compose
 from shared.domain.clock import iso
 from shared.ending.removal import AccessRemover
+from shared.settings import SETTLE_SECONDS
 from shared.storage.keys import purchase_key
 from shared.tenant import Tenant
 from tests.functions.shop import (
@@ -134,6 +135,7 @@ def a_life_of_a_store(shop: Shop, clock: MovableClock) -> None:
     shop.deliver()
     live.portal_cancel(portal, immediately=True)
     shop.deliver()
+    shop.sweep()
     shop.scheduler.schedules.update(left)  # as if its deletion had been lost
     cancel(taken_back, "period_end")
     shop.fire()
@@ -214,6 +216,18 @@ def a_life_of_a_store(shop: Shop, clock: MovableClock) -> None:
     del shop.scheduler.schedules[next(name for name in shop.scheduler.schedules if name in left)]
     shop.sweep()
     shop.fire()
+    # A look at Stripe finds the session of a guest who is a customer: its event never arrived.
+    sold = live.subscribe(product=product, telegram_user_id=700001)["id"]
+    shop.deliver()
+    told = [e for e in guest_who_became_a_customer(live) if "checkout" not in e["type"]]
+    live.portal_cancel(sold, immediately=True)
+    told += [e for e in live.events() if e["type"] == "customer.subscription.deleted"][-1:]
+    for event in told:
+        body = json.dumps(event).encode()
+        assert shop.receive(body, {"Stripe-Signature": signed(body)}) == 200
+    clock.later(SETTLE_SECONDS + 1)
+    shop.sweep()
+    shop.deliver()
     # The sweep: what is due, and what schedules left behind.
     clock.later(40 * 86400)
     shop.sweep()
