@@ -235,7 +235,7 @@ BUGS = (
     Bug(
         "what was fetched is written without comparing",
         fetched_written_without_comparing,
-        "sweep once settled, relinked",
+        "cancel at period end, active",
         (INTERLEAVINGS,),
     ),
     Bug("no lease on the purchase", no_lease, "cancel at period end, active", (INTERLEAVINGS,)),

@@ -73,6 +73,19 @@ def _members(world: World) -> list[str]:
     return found
 
 
+def unlike_stripe(world: World) -> list[str]:
+    """Purchases that are not as Stripe has them, although all of it was told."""
+    if world.deliveries:
+        return []
+    return [
+        f"{record.key.sk}: {source} differs from Stripe: {_difference(said, kept.data)}"
+        for record in records(world)
+        if record.key.kind == "PURCHASE"
+        for source, kept in record.sources.items()
+        if (said := _at_stripe(world, source, kept.data["id"])) not in (None, dict(kept.data))
+    ]
+
+
 def _purchases(world: World, known: list[Record]) -> list[str]:
     found = []
     for record in known:

@@ -11,6 +11,7 @@ from typing import Any
 from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import When
 from standins.telegram.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
+from tests.faults import invariants
 from tests.faults.boundaries import Process
 from tests.faults.stripe_engine import DAY, PERIOD
 from tests.faults.world import START, VirtualTime, World, on_virtual_time
@@ -320,4 +321,7 @@ def recover(world: World, operation: Operation, result: Any, *, lenient: bool = 
                 break
         else:
             world.truth.violations.append(f"asked again in vain: {result!r}")
+    # Later looks at Stripe may mend what was wrong until then.
+    world.settle(world.time.now + 3600)
+    world.truth.violations += invariants.unlike_stripe(world)
     world.settle(REST)
