@@ -172,7 +172,11 @@ class StripeAccount:
         ledger = self.ledger
         buyer = self._buyer(sale)
         product = products.known(ledger, sale.product)
-        price = products.price_of(ledger, product["id"], sale.amount, sale.currency)
+        lines = [
+            self._line(id_, sale.amount, sale.currency)
+            for id_ in (product["id"], *sale.more_products)
+        ]
+        amount = sum(line.amount for line in lines)
         noted = storefront_metadata(
             product["id"] if sale.product_in_metadata else None,
             sale.telegram_user_id,
@@ -183,16 +187,14 @@ class StripeAccount:
             buyer,
             checkout_sessions.Terms(
                 mode="payment",
-                price=price,
-                name=product["name"],
-                amount=sale.amount,
+                lines=lines,
                 metadata=noted,
                 method_type=sale.method_type,
             ),
         )
         method = payment_methods.to_pay_with(ledger, buyer, sale.payment_method, sale.method_type)
         payment = Payment(
-            amount=sale.amount,
+            amount=amount,
             currency=sale.currency,
             customer=buyer.customer,
             metadata=noted,
@@ -207,6 +209,12 @@ class StripeAccount:
             paid = "unpaid" if sale.outcome == "pending" else "paid"
             checkout_sessions.complete(ledger, session, payment_status=paid)
         return session
+
+    def _line(self, product: str, amount: int, currency: str) -> checkout_sessions.Line:
+        """A line of a checkout that sells a product once."""
+        sold = products.known(self.ledger, product)
+        price = products.price_of(self.ledger, sold["id"], amount, currency)
+        return checkout_sessions.Line(price=price, name=sold["name"], amount=amount)
 
     def _customer(self, sale: Purchase) -> Object:
         """The customer who buys; made where none is named."""
@@ -272,9 +280,7 @@ class StripeAccount:
         sold = products.known(ledger, product)
         terms = checkout_sessions.Terms(
             mode="payment",
-            price=products.price_of(ledger, sold["id"], amount, currency),
-            name=sold["name"],
-            amount=amount,
+            lines=[self._line(sold["id"], amount, currency)],
             metadata=storefront_metadata(sold["id"], telegram_user_id, metadata),
         )
         return checkout_sessions.create(ledger, buyer, terms)
@@ -291,9 +297,7 @@ class StripeAccount:
         noted = {"access_code": code, "access_expires_at": expires_at, **(sale.metadata or {})}
         terms = checkout_sessions.Terms(
             mode="payment",
-            price=products.price_of(ledger, product["id"], 0, sale.currency),
-            name=product["name"],
-            amount=0,
+            lines=[self._line(product["id"], 0, sale.currency)],
             metadata=storefront_metadata(product["id"], sale.telegram_user_id, noted),
         )
         session = checkout_sessions.create(ledger, buyer, terms)
@@ -315,24 +319,32 @@ class StripeAccount:
             sale.telegram_user_id,
             sale.metadata,
         )
+        sold = [products.known(ledger, id_) for id_ in (product["id"], *sale.more_products)]
         prices = [
             products.price_of(
                 ledger,
-                products.known(ledger, id_)["id"],
+                each["id"],
                 sale.amount,
                 sale.currency,
                 interval=sale.interval,
                 interval_count=sale.interval_count,
             )
-            for id_ in (product["id"], *sale.more_products)
+            for each in sold
         ]
-        session = None
+        session, once = None, []
         if sale.checkout:
+            now = 0 if sale.trial_days else sale.amount
+            once = [
+                self._line(id_, sale.one_time_amount, sale.currency)
+                for id_ in sale.one_time_products
+            ]
+            recurring = [
+                checkout_sessions.Line(price=price, name=each["name"], amount=now)
+                for price, each in zip(prices, sold, strict=True)
+            ]
             terms = checkout_sessions.Terms(
                 mode="subscription",
-                price=prices[0],
-                name=product["name"],
-                amount=0 if sale.trial_days else sale.amount * len(prices),
+                lines=[*recurring, *once],
                 metadata=noted,
                 method_type=sale.method_type,
             )
@@ -356,7 +368,9 @@ class StripeAccount:
         )
         if owner["currency"] is None:
             ledger.change(owner, currency=sale.currency)
-        invoice = renewals.open_subscription(ledger, subscription, fails=sale.fails)
+        invoice = renewals.open_subscription(
+            ledger, subscription, fails=sale.fails, once=[line.price for line in once]
+        )
         if session is not None:
             ledger.change(session, subscription=subscription["id"], invoice=invoice["id"])
             if not sale.fails:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,20 @@ from standins.stripe.shapes import Object
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What a session offers. ``mode``: payment or subscription. ``name``: the product's."""
+class Line:
+    """One line of a session. ``name``: the product's; ``amount``: what is charged for it now."""
 
-    mode: str
     price: Object
     name: str
     amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a session offers. ``mode``: payment or subscription."""
+
+    mode: str
+    lines: Sequence[Line]
     metadata: Mapping[str, str]
     method_type: str = "card"
 
@@ -29,19 +36,8 @@ def create(ledger: Ledger, buyer: Buyer, terms: Terms) -> Object:
     """A new session; opening it writes no event."""
     prefix = "cs_live_a1" if ledger.livemode else "cs_test_a1"
     id_ = prefix + ledger.new_id("cs", length=56).removeprefix("cs_")
-    created, amount, payment = ledger.now(), terms.amount, terms.mode == "payment"
-    line = {
-        "id": ledger.new_id("li"),
-        "object": "item",
-        "amount_discount": 0,
-        "amount_subtotal": amount,
-        "amount_tax": 0,
-        "amount_total": amount,
-        "currency": terms.price["currency"],
-        "description": terms.name,
-        "price": dict(terms.price),
-        "quantity": 1,
-    }
+    created, payment = ledger.now(), terms.mode == "payment"
+    amount, currency = sum(line.amount for line in terms.lines), terms.lines[0].price["currency"]
     return ledger.add(
         {
             "id": id_,
@@ -65,7 +61,7 @@ def create(ledger: Ledger, buyer: Buyer, terms: Terms) -> Object:
             "consent": None,
             "consent_collection": None,
             "created": created,
-            "currency": terms.price["currency"],
+            "currency": currency,
             "currency_conversion": None,
             "custom_fields": [],
             "custom_text": {"after_submit": None, "submit": None},
@@ -105,9 +101,24 @@ def create(ledger: Ledger, buyer: Buyer, terms: Terms) -> Object:
             "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
             "ui_mode": "hosted",
             "url": f"https://checkout.stripe.com/c/pay/{id_}",
-            "_lines": [line],
+            "_lines": [_item(ledger, line) for line in terms.lines],
         }
     )
+
+
+def _item(ledger: Ledger, line: Line) -> Object:
+    return {
+        "id": ledger.new_id("li"),
+        "object": "item",
+        "amount_discount": 0,
+        "amount_subtotal": line.amount,
+        "amount_tax": 0,
+        "amount_total": line.amount,
+        "currency": line.price["currency"],
+        "description": line.name,
+        "price": dict(line.price),
+        "quantity": 1,
+    }
 
 
 def complete(ledger: Ledger, session: Object, event: str = "completed", **values: Any) -> None:

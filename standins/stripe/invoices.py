@@ -15,12 +15,20 @@ RETRY_DAYS = (3, 5, 7)
 """Days between the attempts to collect an invoice (Stripe's default retry rules are alike)."""
 
 
-def draft(ledger: Ledger, subscription: Object, items: Sequence[Object], reason: str) -> Object:
-    """A new invoice for the present periods of these items. ``reason``: the ``billing_reason``."""
+def draft(
+    ledger: Ledger,
+    subscription: Object,
+    items: Sequence[Object],
+    reason: str,
+    once: Sequence[Object] = (),
+) -> Object:
+    """A new invoice for the present periods of these items. ``reason``: the ``billing_reason``;
+    ``once``: one-time prices that it bills too."""
     customer = ledger.get("customer", subscription["customer"])
     id_ = ledger.new_id("in")
     free = subscription["status"] == "trialing"
     lines = [_line(ledger, id_, item, free=free) for item in items]
+    lines += [_line_once(ledger, id_, price) for price in once]
     number = customer["next_invoice_sequence"]
     ledger.change(customer, next_invoice_sequence=number + 1)
     invoice = ledger.add(
@@ -68,6 +76,29 @@ def _line(ledger: Ledger, invoice: str, item: Mapping[str, Any], *, free: bool) 
         "taxes": [],
         "_price": dict(price),
     }
+
+
+def _line_once(ledger: Ledger, invoice: str, price: Object) -> Object:
+    now = ledger.now()
+    item: Object = {
+        "id": None,
+        "price": price,
+        "quantity": 1,
+        "subscription": None,
+        "current_period_start": now,
+        "current_period_end": now,
+    }
+    parent = {
+        "invoice_item_details": {
+            "invoice_item": ledger.new_id("ii"),
+            "proration": False,
+            "proration_details": None,
+            "subscription": None,
+        },
+        "subscription_item_details": None,
+        "type": "invoice_item_details",
+    }
+    return _line(ledger, invoice, item, free=False) | {"parent": parent}
 
 
 def _new(

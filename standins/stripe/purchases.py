@@ -39,7 +39,7 @@ class Purchase:
 
 @dataclass(frozen=True, kw_only=True)
 class OneOff(Purchase):
-    """A one-off purchase.
+    """A one-off purchase. ``more_products``: further lines of the cart, at the same amount each.
 
     ``outcome``: "succeeded"; "failed" (declined, the session stays open); "authorized" (to be
     captured); "pending" (an asynchronous method: the session completes unpaid, and ``settle``
@@ -47,6 +47,7 @@ class OneOff(Purchase):
     """
 
     amount: int = 1500
+    more_products: Sequence[str] = ()
     payment_method: str | None = None
     method_type: str = "card"
     guest: bool = False
@@ -68,12 +69,15 @@ class NewSubscription(Purchase):
     """A new subscription.
 
     ``fails``: the first payment is declined, it stays ``incomplete``. ``more_products``: further
-    items of the same interval. ``no_payment_method`` goes with a trial, and
+    items of the same interval. ``one_time_products``: sold in the same checkout, once, at
+    ``one_time_amount`` each; the first invoice bills them. ``no_payment_method`` goes with a trial, and
     ``missing_payment_method`` (create_invoice, pause, cancel) says what its end does.
     ``checkout``: through a Checkout session, else by the API.
     """
 
     more_products: Sequence[str] = ()
+    one_time_products: Sequence[str] = ()
+    one_time_amount: int = 500
     amount: int = 900
     interval: str = "month"
     interval_count: int = 1

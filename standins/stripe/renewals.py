@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from standins.stripe import invoices, subscription_schedules, subscriptions
@@ -21,16 +21,21 @@ def _collect(ledger: Ledger, subscription: Object, invoice: Object, *, fails: bo
 # --- the first invoice --------------------------------------------------------------------
 
 
-def open_subscription(ledger: Ledger, subscription: Object, *, fails: bool) -> Object:
-    """Store a new subscription and collect its first invoice; returns the invoice."""
+def open_subscription(
+    ledger: Ledger, subscription: Object, *, fails: bool, once: Sequence[Object] = ()
+) -> Object:
+    """Store a new subscription and collect its first invoice; returns the invoice.
+
+    ``once``: prices that this invoice bills beside the subscription's items.
+    """
     ledger.add(subscription)
     items = subscription["items"]["data"]
-    invoice = invoices.draft(ledger, subscription, items, "subscription_create")
+    invoice = invoices.draft(ledger, subscription, items, "subscription_create", once)
     invoices.finalize(ledger, invoice)
     ledger.change(subscription, latest_invoice=invoice["id"])
     ledger.emit("customer.subscription.created", subscription)
     if subscription["status"] == "trialing":
-        invoices.pay(ledger, invoice)
+        _collect(ledger, subscription, invoice, fails=fails)
     elif _collect(ledger, subscription, invoice, fails=fails):
         ledger.update(UPDATED, subscription, status="active")
     return invoice

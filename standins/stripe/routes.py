@@ -102,6 +102,15 @@ def _invoice_lines(call: Call) -> Object:
     return page(call, list(invoice["lines"]["data"]), lambda line: shape(line, call.version))
 
 
+def _subscription_items(call: Call) -> Object:
+    only(call.params, (*PAGING, "subscription"))
+    if "subscription" not in call.params:
+        raise invalid("Missing required param: subscription.", param="subscription")
+    subscription = call.account.get("subscription", call.params["subscription"])
+    items = list(subscription["items"]["data"])
+    return page(call, items, lambda item: shape(item, call.version))
+
+
 def _cancel_subscription(call: Call) -> Object:
     only(call.params, ("invoice_now", "prorate", "cancellation_details"))
     for name in ("invoice_now", "prorate"):
@@ -352,6 +361,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
         ),
         ("GET", "/v1/subscription_schedules/{id}", _retrieve("subscription_schedule")),
         ("POST", "/v1/subscription_schedules/{id}/release", _release_schedule),
+        ("GET", "/v1/subscription_items", _subscription_items),
         (
             "GET",
             "/v1/subscriptions",

@@ -17,6 +17,9 @@ OLDEST = "2020-08-27"
 _BASIL = "2025-03-31"  # period moved to the items, charge and invoice were untied
 _LATEST_CHARGE = "2022-11-15"  # lists of charges and refunds left their parents
 
+ITEMS_WITHIN = 10
+"""How many of its items a subscription holds itself."""
+
 
 def clone(value: Any) -> Any:
     """A deep copy of JSON data (much quicker than ``copy.deepcopy``)."""
@@ -39,9 +42,17 @@ def shape(value: Any, version: str = NEWEST) -> Any:
     if not isinstance(value, dict):
         return value
     shown = {key: shape(item, version) for key, item in value.items() if not key.startswith("_")}
+    if value.get("object") == "subscription":
+        _cut(shown["items"])
     if version[:10] < _BASIL and (age := _OLD_SHAPES.get(str(value.get("object")))):
         age(shown, value, version)
     return shown
+
+
+def _cut(items: Object) -> None:
+    """A subscription holds the first of its items only; the others have a list of their own."""
+    if len(items["data"]) > ITEMS_WITHIN:
+        items |= {"data": items["data"][:ITEMS_WITHIN], "has_more": True}
 
 
 def _old_subscription(shown: Object, value: Mapping[str, Any], _version: str) -> None:
@@ -176,7 +187,8 @@ def render_event(event: Mapping[str, Any], version: str) -> Object:
     data: Object = {"object": shape(event["object"], version)}
     previous = event.get("previous")
     if previous is not None:
-        if version[:10] < _BASIL and event["object"].get("object") in _OLD_SHAPES:
+        kind = event["object"].get("object")
+        if kind == "subscription" or (version[:10] < _BASIL and kind in _OLD_SHAPES):
             old = shape(before(event["object"], previous), version)
             data["previous_attributes"] = difference(old, data["object"])
         else:
