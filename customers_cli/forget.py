@@ -31,8 +31,12 @@ app = new_app()
 # The sources by which a later event would name the person, by kind of account.
 _PROFILE_SOURCES = {"cus_": ("customer",), "guest:": ("guest", "billing"), "store:": ("store",)}
 # The sources by which a later event would say whose a purchase was, by its id; else a payment's.
-_PURCHASE_SOURCES = {"sub_": ("session", "link"), "code_": ("link",)}
 _PAYMENT_SOURCES = ("session", "payment_intent", "charge", "link")
+_PURCHASE_SOURCES = {
+    "sub_": ("session", "link"),
+    "code_": ("link",),
+    "cs_": (*_PAYMENT_SOURCES, "beside"),
+}
 _WHO = ("name", "email", "grouptizer_id", "avatar_url", "telegram_user_id", "access_code")
 _FREE_TEXT = ("comment", "description", "failure", "reason")
 _METHOD = ("brand", "last4", "exp_month", "exp_year")

@@ -16,7 +16,11 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
     livemode``
 ``session``
     ``id, mode, outcome (completed, failed, expired), payment_status, created_at,
-    product_id, telegram_user_id, access_code, access_expires_at, livemode``
+    product_id, products [ids of its one-time line items, empty where metadata names the product],
+    telegram_user_id, access_code, access_expires_at, livemode``; of a subscription's session also
+    ``sold_once``: whether one-time items were sold with it, a purchase of their own
+``beside``
+    the subscription that was sold in the same checkout: ``id, telegram_user_id``
 ``payment_intent``
     ``id, status, failed, created_at, product_id, telegram_user_id, livemode``
 ``charge``
@@ -54,6 +58,7 @@ _USER_PRECEDENCE = (
     "subscription",
     "charge",
     "payment_intent",
+    "beside",
     "session",
 )
 _PRODUCT_PRECEDENCE = ("redemption", "session", "payment_intent", "charge")

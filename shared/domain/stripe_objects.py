@@ -33,12 +33,15 @@ _SHOWN_METHOD_FIELDS = ("brand", "last4", "exp_month", "exp_year")
 
 
 def subscription(raw: Mapping[str, Any]) -> Raw:
-    """A subscription. Its period ends when the earliest of its items' periods does."""
+    """A subscription. Its period ends when the earliest of its items' periods does.
+
+    Stripe puts ten items into it: see :func:`with_items`.
+    """
     items = raw["items"]["data"]
-    period_end = min(
-        (item["current_period_end"] for item in items if item.get("current_period_end")),
-        default=raw.get("current_period_end"),
-    )
+    # An old shape has one period for all of its items; those that were fetched have their own.
+    whole = raw.get("current_period_end")
+    ends = [item.get("current_period_end") or whole for item in items]
+    period_end = min((end for end in ends if end), default=whole)
     details = raw.get("cancellation_details") or {}
     # Two ways to say the same: the flag, and (flexible billing, portal) the date without it.
     cancel_at = raw.get("cancel_at")
@@ -67,8 +70,24 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
     }
 
 
+def lacks_items(raw: Mapping[str, Any]) -> bool:
+    """Whether a subscription has more items than it holds."""
+    return bool(raw["items"].get("has_more"))
+
+
+def with_items(raw: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Raw:
+    """A subscription with those of all its items that it doesn't hold itself.
+
+    What it holds is left as it is: an event's object is older than a list that was fetched for it.
+    """
+    held = raw["items"]["data"]
+    ids = {item["id"] for item in held}
+    rest = [item for item in items if item["id"] not in ids]
+    return {**raw, "items": {**raw["items"], "data": [*held, *rest], "has_more": False}}
+
+
 def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
-    """A Checkout Session.
+    """A Checkout Session. It doesn't tell its line items, so ``products`` is empty here.
 
     Args:
         outcome: what the event's type says: ``completed``, ``failed`` or ``expired``; taken from
@@ -82,6 +101,7 @@ def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
         "payment_status": raw["payment_status"],
         "created_at": raw["created"],
         **_metadata(raw),
+        "products": [],
         "access_code": None,
         "access_expires_at": None,
         "livemode": raw["livemode"],
@@ -90,6 +110,23 @@ def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
         data["access_code"] = metadata["access_code"]
         data["access_expires_at"] = _moment(metadata.get("access_expires_at"))
     return data
+
+
+def session_of_one_time_items(
+    raw: Mapping[str, Any], products: Iterable[str], outcome: str | None = None
+) -> Raw:
+    """A subscription's Checkout Session as the one-off purchase of what it sold once.
+
+    The product in the metadata is the subscription's, and nobody redeems a code by subscribing.
+    """
+    data = session(raw, outcome)
+    of_subscription = {"product_id": None, "access_code": None, "access_expires_at": None}
+    return {**data, **of_subscription, "products": list(products)}
+
+
+def buyer_of_subscription(raw: Mapping[str, Any]) -> Raw:
+    """What a subscription says of who bought the one-time items of the same checkout."""
+    return {"id": raw["id"], "telegram_user_id": _metadata(raw)["telegram_user_id"]}
 
 
 def payment_intent(raw: Mapping[str, Any]) -> Raw:
@@ -140,9 +177,9 @@ def users_of(data: Mapping[str, Any]) -> frozenset[str]:
     return frozenset() if user is None else frozenset({user})
 
 
-def products_sold(line_items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The products of a session's line items, or of a subscription's items."""
-    return _products_of(line_items)
+def products_sold_once(line_items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The products of a session's one-time line items, each once."""
+    return _products_of(item for item in line_items if not _recurs(item.get("price") or {}))
 
 
 # -- people -----------------------------------------------------------------------------------
@@ -430,6 +467,10 @@ def _products_of(items: Iterable[Mapping[str, Any]]) -> list[str]:
         if product_id is not None and product_id not in found:
             found.append(product_id)
     return found
+
+
+def _recurs(price: Mapping[str, Any]) -> bool:
+    return price.get("type") == "recurring" or price.get("recurring") is not None
 
 
 def _method_used(raw: Mapping[str, Any]) -> Raw | None:

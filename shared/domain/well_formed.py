@@ -41,6 +41,7 @@ _FLAGS = frozenset(
         "failed",
         "cancel_at_period_end",
         "collection_paused",
+        "sold_once",
     }
 )
 _LISTS = frozenset({"products", "chats"})

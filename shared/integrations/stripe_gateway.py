@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from shared.domain.deadline import Deadline
 from shared.domain.purchase import ENDED_SUBSCRIPTION
+from shared.domain.stripe_objects import lacks_items, with_items
 
 if TYPE_CHECKING:
     import stripe
@@ -125,8 +126,12 @@ class StripeGateway:
 
     # -- subscriptions: the only things ever changed -------------------------------------------
 
+    # Every subscription that these return holds all of its items: a list that ends after ten of
+    # them would look as if the others had been cancelled.
+
     def retrieve_subscription(self, ref: SubscriptionRef) -> Raw:
-        return self.retrieve("subscriptions", ref.subscription_id, _mode(ref))
+        raw = self.retrieve("subscriptions", ref.subscription_id, _mode(ref))
+        return self._with_all_items(raw, _mode(ref))
 
     def cancel_subscription(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
         """End a subscription now, without a final invoice and without proration.
@@ -141,7 +146,7 @@ class StripeGateway:
             {"invoice_now": False, "prorate": False},
             idempotency_key,
         )
-        return _named(raw, ref.subscription_id)
+        return self._with_all_items(_named(raw, ref.subscription_id), _mode(ref))
 
     def cancel_at_period_end(
         self, ref: SubscriptionRef, *, idempotency_key: str, until: float = math.inf
@@ -194,7 +199,10 @@ class StripeGateway:
             {"cancel_at_period_end": True},
             idempotency_key,
         )
-        return _named(raw, ref.subscription_id)
+        return self._with_all_items(_named(raw, ref.subscription_id), _mode(ref))
+
+    def _with_all_items(self, raw: Raw, mode: Mode) -> Raw:
+        return with_items(raw, self.list_items(raw, mode)) if lacks_items(raw) else raw
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -209,6 +217,19 @@ class StripeGateway:
     def retrieve_source(self, customer_id: str, source_id: str, mode: Mode) -> Raw:
         """A legacy card or bank account of a customer."""
         return self._ask("get", _path("customers", customer_id, "sources", source_id), mode)
+
+    def list_items(self, subscription: Raw, mode: Mode) -> list[Raw]:
+        """The items of a subscription as they are now.
+
+        Of one that is over, what it holds itself will do: nobody has to be let in by the rest. It
+        must count as over even where Stripe shows its items to nobody any more.
+        """
+        try:
+            return [*self.list_all("subscription_items", mode, subscription=subscription["id"])]
+        except (StripeMissing, StripeRefusal):
+            if subscription["status"] not in ENDED_SUBSCRIPTION:
+                raise
+            return []
 
     def list_line_items(self, session_id: str, mode: Mode) -> Iterator[Raw]:
         """What a Checkout Session sold."""

@@ -16,19 +16,23 @@ Where a record is kept is decided by the payload alone: with its ``customer``, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
-from shared.domain.merge import Observation
+from shared.domain.merge import Fetched, Observation
 from shared.domain.purchase import ENDED_SUBSCRIPTION
 from shared.domain.stripe_objects import Raw
+from shared.domain.timeline import UNTOLD
 from shared.domain.transaction import transaction_id_of
 from shared.integrations.stripe_gateway import (
     StripeMissing,
     StripeRefusal,
     SubscriptionRef,
 )
+from shared.storage.items import Record
 from shared.storage.keys import (
     Key,
     invoice_key,
@@ -118,16 +122,60 @@ def _store_balance_changes(context: Context, customer: str) -> None:
 
 
 def on_subscription(context: Context) -> None:
+    context = _with_all_items(context)
     account, subscription_id = customer_of(context.raw), context.raw["id"]
-    ref = SubscriptionRef(subscription_id, context.event.livemode, context.event.account)
     outcome = context.observe(
         purchase_key(context.tenant, account, subscription_id),
         "subscription",
         of.subscription,
-        fetch=lambda: context.services.stripe.retrieve_subscription(ref),
+        fetch=lambda: _retrieve_subscription(context, subscription_id),
         terminal=lambda data: data["status"] in ENDED_SUBSCRIPTION,
     )
-    context.settle(account, outcome)
+    context.settle(account, outcome, *_tell_one_time_items(context, account, outcome))
+
+
+def _retrieve_subscription(context: Context, subscription_id: str) -> Raw:
+    ref = SubscriptionRef(subscription_id, context.event.livemode, context.event.account)
+    return context.services.stripe.retrieve_subscription(ref)
+
+
+def _with_all_items(context: Context) -> Context:
+    """Events, like lists, hold the first ten items of a subscription; the others are asked for.
+
+    They are told as they are now. So is the rest of what was before the event: nothing says what
+    the eleventh item was, and an item that was taken off is in what was stored before.
+    """
+    raw, before = context.raw, context.event.before
+    items = raw["items"]["data"]
+    if of.lacks_items(raw):
+        items = context.services.stripe.list_items(raw, context.mode)
+        raw = of.with_items(raw, items)
+    if before is not None and of.lacks_items(before):
+        before = of.with_items(before, items)
+    if raw is context.raw and before is context.event.before:
+        return context
+    return replace(context, event=replace(context.event, object=raw, before=before))
+
+
+def _tell_one_time_items(context: Context, account: str, outcome: Outcome) -> list[Outcome]:
+    """Tell what was sold once in a subscription's checkout who the buyer is.
+
+    Whoever is linked to the subscription is linked to it. An outcome without a record changed no
+    link.
+    """
+    if outcome.record is None or "session" not in outcome.record.sources:
+        return []
+    session = outcome.record.sources["session"].data
+    if not session.get("sold_once"):
+        return []
+    return [
+        context.observe(
+            purchase_key(context.tenant, account, session["id"]),
+            "beside",
+            of.buyer_of_subscription,
+            fetch=lambda: _retrieve_subscription(context, context.raw["id"]),
+        )
+    ]
 
 
 # -- one-off purchases ----------------------------------------------------------------------------
@@ -156,10 +204,7 @@ def _on_session(context: Context, outcome: str) -> None:
     if mode == "payment":
         _on_payment_session(context, outcome)
     elif mode == "subscription" and context.raw.get("subscription"):
-        account = customer_of(context.raw)
-        subscription_id = of.id_of(context.raw["subscription"]) or ""
-        key = purchase_key(context.tenant, account, subscription_id)
-        context.settle(account, _observe_session(context, key, outcome, None))
+        _on_subscription_session(context, outcome)
 
 
 def _on_payment_session(context: Context, outcome: str) -> None:
@@ -167,8 +212,13 @@ def _on_payment_session(context: Context, outcome: str) -> None:
     key = purchase_of(context.tenant, account, raw)
     guest = of.guest(raw.get("customer_details"), raw["created"]) if is_guest(account) else None
     well_formed.check(guest or {})
-    product_id = _product_of_line_items(context, key)
-    stored = _observe_session(context, key, outcome, product_id)
+    products = cache(lambda: _products_of_line_items(context, key))
+
+    def normalise(raw: Mapping[str, Any]) -> Raw:
+        data = of.session(raw, outcome)
+        return data if data["product_id"] is not None else {**data, "products": products()}
+
+    stored = _observe_session(context, key, normalise)
     if guest is not None:
         profile = profile_key(context.tenant, account)
         context.settle(account, stored, context.state(profile, "guest", guest))
@@ -176,33 +226,112 @@ def _on_payment_session(context: Context, outcome: str) -> None:
     context.settle(account, stored)
 
 
-def _observe_session(context: Context, key: Key, outcome: str, product_id: str | None) -> Outcome:
-    def normalise(raw: Mapping[str, Any]) -> Raw:
-        data = of.session(raw, outcome)
-        return data if product_id is None else {**data, "product_id": product_id}
+def _on_subscription_session(context: Context, outcome: str) -> None:
+    """A session tells of its subscription, and of what was sold once in the same checkout.
 
+    The latter is a purchase of its own, by the session's id: it isn't billed again, and goes on
+    when the subscription ends.
+    """
+    raw, account = context.raw, customer_of(context.raw)
+    subscription_id = of.id_of(raw["subscription"]) or ""
+    key = purchase_key(context.tenant, account, subscription_id)
+    sold = None if outcome == "expired" else _products_sold_beside(context, account, key)
+
+    def of_subscription(raw: Mapping[str, Any]) -> Raw:
+        data = of.session(raw, outcome)
+        return data if sold is None else {**data, "sold_once": bool(sold)}
+
+    stored = _observe_session(context, key, of_subscription)
+    if not sold:
+        context.settle(account, stored)
+        return
+    own_key = purchase_key(context.tenant, account, raw["id"])
+    own = _observe_session(
+        context, own_key, lambda raw: of.session_of_one_time_items(raw, sold, outcome)
+    )
+    known = stored.record or context.services.records.get(key)
+    buyer = [] if known is None else _repeat_buyer(context, own_key, known)
+    context.settle(account, stored, own, *buyer)
+
+
+def _repeat_buyer(context: Context, key: Key, subscription: Record) -> list[Outcome]:
+    """Tell what was sold once what was said of the subscription's buyer before it was known that
+    there is anybody to tell; later events tell it themselves."""
+    records, subscription_id = context.services.records, subscription.purchase.purchase_id
+    outcomes = []
+    for point in subscription.purchase.timeline("subscription").points:
+        data = {"id": subscription_id, "telegram_user_id": point.value.get("user")}
+        before = None if point.before is UNTOLD else point.before.get("user")
+        if point.is_fetched:
+            fetched = Fetched("beside", data, point.at)
+            outcomes.append(records.refresh(key, fetched, of.users_of(data)))
+            continue
+        seen = Observation(
+            source="beside",
+            data=data,
+            created_at=point.at,
+            event_id=point.event_id,
+            previous=None if point.before is UNTOLD else {**data, "telegram_user_id": before},
+            rank=point.stage,
+        )
+        fetch = partial(_fetch_buyer, context, subscription_id)
+        outcomes.append(records.observe(key, seen, fetch=fetch, ids=of.users_of(data)))
+    return outcomes
+
+
+def _fetch_buyer(context: Context, subscription_id: str) -> Fetched | None:
+    asked_at = int(context.services.clock())
+    try:
+        data = of.buyer_of_subscription(_retrieve_subscription(context, subscription_id))
+    except StripeMissing:
+        return None
+    return Fetched("beside", data, asked_at)
+
+
+def _observe_session(context: Context, key: Key, normalise: Normalise) -> Outcome:
     session_id = context.raw["id"]
     return context.observe(
         key, "session", normalise, fetch=lambda: context.retrieve("checkout/sessions", session_id)
     )
 
 
-def _product_of_line_items(context: Context, key: Key) -> str | None:
-    """What a session without our metadata sold: asked once, line items never change."""
-    raw = context.raw
-    if of.session(raw)["product_id"] is not None:
-        return None
+def _products_of_line_items(context: Context, key: Key) -> list[str]:
+    """What a session without a product in its metadata sold: asked once, it never changes."""
     record = context.services.records.get(key)
     if record is not None and "session" in record.sources:
-        known: str | None = record.sources["session"].data["product_id"]
-        if known is not None:
+        known: list[str] = record.sources["session"].data.get("products") or []
+        if known:
             return known
+    return _ask_for_products(context) or []
+
+
+def _products_sold_beside(context: Context, account: str, subscription: Key) -> list[str] | None:
+    """What a subscription's session sold once: asked once. ``None``: Stripe doesn't tell.
+
+    The session itself doesn't say whether there is any: its total may be that of a discount, a
+    trial or a fee.
+    """
+    records, session_id = context.services.records, context.raw["id"]
+    record = records.get(subscription)
+    if record is not None and "session" in record.sources:
+        session = record.sources["session"].data
+        known = session.get("sold_once") if session.get("id") == session_id else None
+        if known is False:
+            return []
+        if known:
+            beside = records.get(purchase_key(context.tenant, account, session_id))
+            if beside is not None and "session" in beside.sources:
+                return [*beside.sources["session"].data["products"]]
+    return _ask_for_products(context)
+
+
+def _ask_for_products(context: Context) -> list[str] | None:
     try:
-        items = list(context.services.stripe.list_line_items(raw["id"], context.mode))
+        items = list(context.services.stripe.list_line_items(context.raw["id"], context.mode))
     except (StripeMissing, StripeRefusal):
         context.services.count("LineItemsNotReadable")
         return None
-    return next(iter(of.products_sold(items)), None)
+    return of.products_sold_once(items)
 
 
 def on_payment_intent(context: Context) -> None:

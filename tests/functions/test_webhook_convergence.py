@@ -142,6 +142,24 @@ def subscription_deleted_in_its_second(shop: StripeAccount) -> list[Event]:
     )
 
 
+def one_time_items_beside_a_subscription_that_ends(shop: StripeAccount) -> list[Event]:
+    customer = shop.create_customer(name="Renée", email="renee@example.com")
+    extra = shop.create_product(name="Archive", telegram_chat_ids=CHATS)["id"]
+    bought = shop.subscribe(
+        customer=customer["id"], one_time_products=[extra], telegram_user_id=700001
+    )
+    shop.link_telegram(bought["id"], 700002)
+    shop.cancel_subscription(bought["id"])
+    return handled(
+        shop,
+        "customer.created",
+        "checkout.session.completed",
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.deleted",
+    )
+
+
 HISTORIES: list[Callable[[StripeAccount], list[Event]]] = [
     subscription_in_one_second,
     one_off_refunded_in_part,
@@ -150,6 +168,7 @@ HISTORIES: list[Callable[[StripeAccount], list[Event]]] = [
     dispute_won,
     renewal_in_both_shapes,
     subscription_deleted_in_its_second,
+    one_time_items_beside_a_subscription_that_ends,
 ]
 
 
