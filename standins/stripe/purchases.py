@@ -70,8 +70,8 @@ class NewSubscription(Purchase):
 
     ``fails``: the first payment is declined, it stays ``incomplete``. ``more_products``: further
     items of the same interval. ``one_time_products``: sold in the same checkout, once, at
-    ``one_time_amount`` each; the first invoice bills them. ``no_payment_method`` goes with a trial, and
-    ``missing_payment_method`` (create_invoice, pause, cancel) says what its end does.
+    ``one_time_amount`` each; the first invoice bills them. ``no_payment_method`` goes with a
+    trial, and ``missing_payment_method`` (create_invoice, pause, cancel) says what its end does.
     ``checkout``: through a Checkout session, else by the API.
     """
 

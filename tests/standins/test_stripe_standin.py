@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,69 +20,11 @@ from local.seed import LIVES, seed
 from standins.stripe import HANDLED_EVENTS, OLDEST, StandinServer, StripeStandin, shape
 from standins.stripe.clock import DAY, add_interval
 from standins.stripe.history import history
+from tests.standins.stripe_caller import NOW, Client, Receiver
 
-NOW = 1_795_000_000
 ROOT = Path(__file__).parents[2]
 
 Json = dict[str, Any]
-
-
-class Receiver:
-    """A webhook receiver in this process: verifies and keeps what is delivered."""
-
-    def __init__(self) -> None:
-        self.events: list[Json] = []
-        self.answers: list[int] = []
-        self.secret = "whsec_test"
-
-    def __call__(self, body: bytes, headers: dict[str, str]) -> int:
-        stripe.WebhookSignature.verify_header(
-            body.decode(), headers["Stripe-Signature"], self.secret, 300
-        )
-        status = self.answers.pop(0) if self.answers else 200
-        if status == 200:
-            self.events.append(stripe.Event.construct_from(_json(body), None).to_dict())
-        return status
-
-    @property
-    def types(self) -> list[str]:
-        return [event["type"] for event in self.events]
-
-
-def _json(body: bytes) -> Json:
-    parsed: Json = json.loads(body)
-    return parsed
-
-
-@pytest.fixture
-def standin() -> Iterator[StripeStandin]:
-    made = StripeStandin(now=NOW)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def receiver(standin: StripeStandin) -> Receiver:
-    made = Receiver()
-    standin.add_endpoint(send=made, secret=made.secret, enabled_events=("*",))
-    return made
-
-
-@pytest.fixture
-def server(standin: StripeStandin) -> Iterator[StandinServer]:
-    with StandinServer(standin, deliver=False) as running:
-        yield running
-
-
-Client = Callable[..., Any]
-
-
-@pytest.fixture
-def client(server: StandinServer) -> Client:
-    def make(key: str = "sk_live_test", **options: Any) -> Any:
-        return stripe.StripeClient(key, base_addresses={"api": server.url}, **options).v1
-
-    return make
 
 
 def types_of(standin: StripeStandin) -> list[str]:
