@@ -12,6 +12,7 @@ from typing import Any
 
 from standins.stripe.account import StripeAccount
 from standins.stripe.calls import ApiAnswer, ApiRequest
+from standins.stripe.connected_accounts import PLATFORM_ACCOUNT
 from standins.stripe.errors import StripeError
 from standins.stripe.faults import Fault
 from standins.stripe.params import nested
@@ -93,9 +94,7 @@ def authenticate(standin: StripeStandin, request: ApiRequest) -> StripeAccount:
     if "" in standin.access.withdrawn:
         raise StripeError(401, f"Expired API Key provided: {_masked(key)}", code="api_key_expired")
     livemode = key[3:7] == "live"
-    account_id = request.header("Stripe-Account")
-    if account_id is None:
-        return standin.account(livemode=livemode)
+    account_id = request.header("Stripe-Account") or PLATFORM_ACCOUNT
     if not standin.has_access(account_id):
         raise StripeError(
             403,

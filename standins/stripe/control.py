@@ -106,6 +106,22 @@ def _disconnect(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     return {"disconnected": sorted(standin.access.withdrawn)}
 
 
+def _close(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
+    run = standin.close_account if body.get("on", True) else standin.reopen_account
+    run(body.get("account"))
+    return {"closed": sorted(standin.access.closed)}
+
+
+def _search(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
+    """``lag`` (seconds); ``refuse`` (400, 404 or null) for an ``account``, or the platform's."""
+    index = standin.search_index
+    if "lag" in body:
+        index.set_lag(float(body["lag"]))
+    if "refuse" in body:
+        index.refuse(body["refuse"], body.get("account"))
+    return {"lag": index.lag, "refused": dict(index.refused)}
+
+
 def _clock(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     """``freeze`` (true or a time), ``resume``, ``advance`` (seconds), ``advance_to`` (a time)."""
     if "freeze" in body:
@@ -211,6 +227,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "faults"): _clear_faults,
     ("POST", "outage"): _outage,
     ("POST", "disconnect"): _disconnect,
+    ("POST", "close"): _close,
+    ("GET", "search"): lambda standin, _body: _search(standin, {}),
+    ("POST", "search"): _search,
     ("GET", "clock"): lambda standin, _body: _clock(standin, {}),
     ("POST", "clock"): _clock,
     ("GET", "deliveries"): lambda standin, _body: deliveries_state(standin),

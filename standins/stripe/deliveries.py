@@ -139,14 +139,14 @@ class Deliveries:
     # --- what became of them --------------------------------------------------------------
 
     def pending_for(self, event_id: str) -> int:
-        """How many times this event is still to be sent."""
+        """How many endpoints that should have this event don't have it, tried or not."""
         with self._condition:
-            return sum(1 for d in self._by_event.get(event_id, []) if d.state == "pending")
+            deliveries = self._by_event.get(event_id, [])
+            return len({d.endpoint_id for d in deliveries if d.state != "delivered"})
 
     def delivered(self, event_id: str) -> bool:
         """Whether every endpoint that should have it has it (``delivery_success``)."""
-        with self._condition:
-            return all(d.state == "delivered" for d in self._by_event.get(event_id, []))
+        return self.pending_for(event_id) == 0
 
     def counts(self) -> dict[str, int]:
         """How many deliveries there are in each state."""

@@ -48,6 +48,16 @@ def missing(kind: str, id_: str, *, param: str = "id", status: int = 404) -> Str
     return StripeError(status, f"No such {name}: '{id_}'", code="resource_missing", param=param)
 
 
+def unrecognized(method: str, path: str) -> StripeError:
+    """The error about a URL that is no route."""
+    return StripeError(
+        404,
+        f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove "
+        "the trailing slash. If you are trying to retrieve an object, make sure you passed a valid "
+        "(non-empty) identifier in your code.",
+    )
+
+
 def invalid(message: str, *, code: str | None = None, param: str | None = None) -> StripeError:
     """The error about a request that cannot be carried out (400)."""
     return StripeError(400, message, code=code, param=param)

@@ -82,10 +82,7 @@ class Destination(Protocol):
         """Take note of a new event; send it once the transaction is stored."""
 
     def pending_for(self, event_id: str) -> int:
-        """How many times this event is still to be sent (``pending_webhooks``)."""
-
-    def delivered(self, event_id: str) -> bool:
-        """Whether everybody who should have this event has it (``delivery_success``)."""
+        """To how many receivers this event has not been delivered (``pending_webhooks``)."""
 
 
 class EventLog:
@@ -172,9 +169,12 @@ class EventLog:
 
     def render(self, event: Mapping[str, Any], api_version: str | None = None) -> Object:
         """An event as it is delivered or listed now."""
-        pending = sum(to.pending_for(event["id"]) for to in self.destinations)
+        pending = self._pending(event["id"])
         return render_event({**event, "pending_webhooks": pending}, api_version or self.api_version)
 
     def delivered(self, event_id: str) -> bool:
         """Whether an event has arrived everywhere (``delivery_success``)."""
-        return all(to.delivered(event_id) for to in self.destinations)
+        return self._pending(event_id) == 0
+
+    def _pending(self, event_id: str) -> int:
+        return sum(to.pending_for(event_id) for to in self.destinations)

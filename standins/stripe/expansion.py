@@ -7,7 +7,7 @@ from typing import Any
 
 from standins.stripe.errors import invalid
 from standins.stripe.ledger import Ledger
-from standins.stripe.shapes import Object, list_object, shape
+from standins.stripe.shapes import HELD, Object, list_object, shape
 
 MAX_EXPAND_DEPTH = 4
 
@@ -76,7 +76,8 @@ def _included(ledger: Ledger, node: Object, name: str, version: str) -> Object |
     kind, id_ = node.get("object"), node.get("id")
     if kind == "checkout.session" and name == "line_items":
         lines = ledger.get("checkout.session", str(id_))["_lines"]
-        return list_object(shape(lines, version), f"/v1/checkout/sessions/{id_}/line_items")
+        url = f"/v1/checkout/sessions/{id_}/line_items"
+        return list_object(shape(lines[:HELD], version), url, has_more=len(lines) > HELD)
     field_of = {
         ("charge", "refunds"): ("refund", "charge", f"/v1/charges/{id_}/refunds"),
         ("invoice", "payments"): ("invoice_payment", "invoice", "/v1/invoice_payments"),
@@ -93,4 +94,5 @@ def _included(ledger: Ledger, node: Object, name: str, version: str) -> Object |
     found = [o for o in newest_first(ledger.all(wanted)) if o[key] == id_ and exists(o)]
     if wanted == "subscription":
         found = [o for o in found if o["status"] != "canceled"]
-    return list_object([shown(item, version) for item in found[:10]], url, has_more=len(found) > 10)
+    first = [shown(item, version) for item in found[:HELD]]
+    return list_object(first, url, has_more=len(found) > HELD)

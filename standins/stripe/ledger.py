@@ -13,6 +13,7 @@ from standins.stripe.clock import Clock
 from standins.stripe.errors import missing
 from standins.stripe.events import EventLog
 from standins.stripe.ids import kind_of
+from standins.stripe.search_index import SearchIndex
 from standins.stripe.shapes import Object, clone, difference
 from standins.stripe.store import Store
 
@@ -35,6 +36,7 @@ class Ledger:
         store: Store,
         clock: Clock,
         event_log: EventLog,
+        search_index: SearchIndex,
         settings: Mapping[str, Any],
     ) -> None:
         self.account_id = account_id
@@ -46,6 +48,7 @@ class Ledger:
         """What time acts upon, by customer (sessions without one under "")."""
         self._store = store
         self._event_log = event_log
+        self._search_index = search_index
         self._touched: dict[str, Object] = {}
 
     @property
@@ -106,6 +109,7 @@ class Ledger:
     def save(self, target: Object) -> None:
         """Note that an object, or what its next time depends on, has changed."""
         self._store.put_object(self.space, target)
+        self._search_index.note(self.space, target)
         if target["object"] in TIMED:
             self._touched[target["id"]] = target
 

@@ -18,9 +18,9 @@ PAGING = ("limit", "starting_after", "ending_before")
 _CHOSEN = ("status", "price", "subscription", "ids", "product", "customer_details")
 
 
-def page(call: Call, found: list[Object], render: Callable[[Object], Object]) -> Object:
-    """One page of a list whose newest object comes first."""
-    limit = integer(call.params.get("limit", "10"), "limit")
+def limit_of(params: Mapping[str, Any]) -> int:
+    """How many objects a page may hold: 1 to 100, 10 where nothing is said."""
+    limit = integer(params.get("limit", "10"), "limit")
     if not 1 <= limit <= 100:
         raise invalid(
             "This value must be greater than or equal to 1."
@@ -29,6 +29,12 @@ def page(call: Call, found: list[Object], render: Callable[[Object], Object]) ->
             code="parameter_invalid_integer",
             param="limit",
         )
+    return limit
+
+
+def page(call: Call, found: list[Object], render: Callable[[Object], Object]) -> Object:
+    """One page of a list whose newest object comes first."""
+    limit = limit_of(call.params)
     ids = [item["id"] for item in found]
     after, upto = call.params.get("starting_after"), call.params.get("ending_before")
     if after is not None:

@@ -10,13 +10,17 @@ from standins.stripe import connected_accounts
 from standins.stripe.account import StripeAccount
 from standins.stripe.calls import ApiRequest, Call, Route
 from standins.stripe.connected_accounts import PLATFORM_ACCOUNT
-from standins.stripe.errors import StripeError, invalid, missing
+from standins.stripe.errors import StripeError, invalid, missing, unrecognized
 from standins.stripe.expansion import expanded, shown
 from standins.stripe.invoices import subscription_of
 from standins.stripe.listing import PAGING, listing, page
 from standins.stripe.params import flag, hash_of, in_range, integer, nested, only
+from standins.stripe.search import searching
 from standins.stripe.shapes import Object, shape
 from standins.stripe.standin import StripeStandin
+
+MOST_TYPES = 20
+"""How many types of events a list may be narrowed to."""
 
 
 def route(standin: StripeStandin, account: StripeAccount, request: ApiRequest) -> Any:
@@ -31,12 +35,7 @@ def route(standin: StripeStandin, account: StripeAccount, request: ApiRequest) -
             arguments = tuple(urllib.parse.unquote(part) for part in match.groups())
             call = Call(standin, account, params, version, arguments, request.path)
             return expanded(account.ledger, run(call), expand, version)
-    raise StripeError(
-        404,
-        f"Unrecognized request URL ({request.method}: {request.path}). If you are trying to list "
-        "objects, remove the trailing slash. If you are trying to retrieve an object, make sure "
-        "you passed a valid (non-empty) identifier in your code.",
-    )
+    raise unrecognized(request.method, request.path)
 
 
 def _retrieve(kind: str) -> Route:
@@ -198,6 +197,7 @@ def _refuse_refund(_call: Call) -> Object:
 def _events(call: Call) -> Object:
     only(call.params, (*PAGING, "type", "types", "created", "delivery_success"))
     params, event_log = call.params, call.standin.event_log
+    _check_types(params)
     found = event_log.kept(call.account.ledger.space)
     if "type" in params:
         pattern = re.compile(re.escape(params["type"]).replace(r"\*", ".*"))
@@ -211,6 +211,17 @@ def _events(call: Call) -> Object:
         found = [event for event in found if event_log.delivered(event["id"]) == wanted]
     found.sort(key=lambda event: (event["created"], event["seq"]), reverse=True)
     return page(call, found, event_log.render)
+
+
+def _check_types(params: Object) -> None:
+    """Refuse what Stripe refuses of the types that events are listed by."""
+    types = params.get("types", [])
+    if not isinstance(types, list):
+        raise invalid("Invalid array", param="types")
+    if len(types) > MOST_TYPES:
+        raise invalid(f"You may pass up to {MOST_TYPES} event types.", param="types")
+    if types and "type" in params:
+        raise invalid("You may pass either `type` or `types`, but not both.", param="type")
 
 
 def _event(call: Call) -> Object:
@@ -333,6 +344,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
         ("GET", "/v1/invoices/{id}", _retrieve("invoice")),
         ("GET", "/v1/invoices/{id}/lines", _invoice_lines),
         ("GET", "/v1/payment_intents", listing("payment_intent", "customer", _WHEN)),
+        ("GET", "/v1/payment_intents/search", searching("payment_intent")),
         ("GET", "/v1/payment_intents/{id}", _retrieve("payment_intent")),
         ("POST", "/v1/payment_intents/{id}/cancel", _cancel_intent),
         ("GET", "/v1/payment_methods", listing("payment_method", "customer", "type")),
@@ -375,6 +387,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
                 choose=_choose_subscription,
             ),
         ),
+        ("GET", "/v1/subscriptions/search", searching("subscription")),
         ("GET", "/v1/subscriptions/{id}", _retrieve("subscription")),
         ("POST", "/v1/subscriptions/{id}", _update_subscription),
         ("DELETE", "/v1/subscriptions/{id}", _cancel_subscription),

@@ -17,8 +17,11 @@ OLDEST = "2020-08-27"
 _BASIL = "2025-03-31"  # period moved to the items, charge and invoice were untied
 _LATEST_CHARGE = "2022-11-15"  # lists of charges and refunds left their parents
 
-ITEMS_WITHIN = 10
-"""How many of its items a subscription holds itself."""
+HELD = 10
+"""How many entries of a list an object holds itself."""
+
+_LISTS = {"subscription": "items", "invoice": "lines"}
+"""The list that an object of a kind holds the first entries of."""
 
 
 def clone(value: Any) -> Any:
@@ -42,17 +45,17 @@ def shape(value: Any, version: str = NEWEST) -> Any:
     if not isinstance(value, dict):
         return value
     shown = {key: shape(item, version) for key, item in value.items() if not key.startswith("_")}
-    if value.get("object") == "subscription":
-        _cut(shown["items"])
+    if held := _LISTS.get(str(value.get("object"))):
+        _cut(shown.get(held))
     if version[:10] < _BASIL and (age := _OLD_SHAPES.get(str(value.get("object")))):
         age(shown, value, version)
     return shown
 
 
-def _cut(items: Object) -> None:
-    """A subscription holds the first of its items only; the others have a list of their own."""
-    if len(items["data"]) > ITEMS_WITHIN:
-        items |= {"data": items["data"][:ITEMS_WITHIN], "has_more": True}
+def _cut(held: Any) -> None:
+    """An object holds the first entries of a list only; all of them have a route of their own."""
+    if held and len(held["data"]) > HELD:
+        held |= {"data": held["data"][:HELD], "has_more": True}
 
 
 def _old_subscription(shown: Object, value: Mapping[str, Any], _version: str) -> None:

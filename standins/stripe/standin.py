@@ -17,6 +17,7 @@ from standins.stripe.events import HANDLED_EVENTS, EventLog
 from standins.stripe.faults import Fault, FaultFields
 from standins.stripe.ledger import Ledger
 from standins.stripe.request_log import RequestLog, RequestRecord, SavedAnswers
+from standins.stripe.search_index import SearchIndex
 from standins.stripe.shapes import NEWEST, Object, clone
 from standins.stripe.store import Store
 from standins.stripe.webhook_endpoints import Endpoint, Sender
@@ -51,6 +52,7 @@ class StripeStandin:
         self.event_log = EventLog(self.store, self.clock, api_version)
         self.deliveries = Deliveries(self.store, self.event_log)
         self.access = Access(self.store)
+        self.search_index = SearchIndex(self.store, self.clock)
         self.request_log = RequestLog(self.store)
         self.saved_answers = SavedAnswers(self.store)
         self.accounts: dict[tuple[str | None, bool], StripeAccount] = {}
@@ -59,7 +61,9 @@ class StripeStandin:
         for account_id, livemode in self.store.value("accounts", []):
             self.account(account_id, livemode=livemode)
         for space, body in self.store.rows("SELECT space, body FROM objects"):
-            self._ledgers[space].load(json.loads(body))
+            stored = json.loads(body)
+            self._ledgers[space].load(stored)
+            self.search_index.adopt(space, stored)
         if now is not None:
             self.clock.freeze(now)
 
@@ -83,6 +87,7 @@ class StripeStandin:
                     store=self.store,
                     clock=self.clock,
                     event_log=self.event_log,
+                    search_index=self.search_index,
                     settings=self.settings,
                 )
                 self._ledgers[ledger.space] = ledger
@@ -101,9 +106,9 @@ class StripeStandin:
         return self.account(livemode=False)
 
     def has_access(self, account_id: str) -> bool:
-        """Whether there is such an account, and it lets the platform's keys work for it."""
+        """Whether there is such an account, and the platform's keys work for it."""
         known = account_id == PLATFORM_ACCOUNT or any(id_ == account_id for id_, _ in self.accounts)
-        return known and account_id not in self.access.withdrawn
+        return known and self.access.is_open(account_id)
 
     def disconnect(self, account_id: str | None = None) -> None:
         """Refuse every call for a connected account (403), or for the platform (401)."""
@@ -112,6 +117,14 @@ class StripeStandin:
     def reconnect(self, account_id: str | None = None) -> None:
         """Answer the calls for an account again."""
         self.access.reconnect(account_id)
+
+    def close_account(self, account_id: str | None = None) -> None:
+        """An account is closed (``None``: the platform's own): its calls are refused (403)."""
+        self.access.close(account_id)
+
+    def reopen_account(self, account_id: str | None = None) -> None:
+        """An account is there again after all."""
+        self.access.reopen(account_id)
 
     # --- webhook endpoints and events -----------------------------------------------------
 
@@ -279,4 +292,9 @@ class StripeStandin:
                 "events": len(self.event_log),
                 "deliveries": self.deliveries.counts(),
                 "disconnected": sorted(self.access.withdrawn),
+                "closed": sorted(self.access.closed),
+                "search": {
+                    "lag": self.search_index.lag,
+                    "refused": dict(self.search_index.refused),
+                },
             }

@@ -21,6 +21,8 @@ CREATE TABLE IF NOT EXISTS deliveries (id INTEGER PRIMARY KEY, event TEXT, endpo
     state TEXT, attempts INTEGER, status INTEGER);
 CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, body TEXT);
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, body TEXT);
+CREATE TABLE IF NOT EXISTS searchable (number INTEGER PRIMARY KEY, space TEXT, kind TEXT, id TEXT,
+    at INTEGER, fields TEXT);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, body TEXT);
 """
 

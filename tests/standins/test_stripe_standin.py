@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,69 +21,11 @@ from local.seed import LIVES, seed
 from standins.stripe import HANDLED_EVENTS, OLDEST, StandinServer, StripeStandin, shape
 from standins.stripe.clock import DAY, add_interval
 from standins.stripe.history import history
+from tests.standins.stripe_caller import NOW, Client, Receiver
 
-NOW = 1_795_000_000
 ROOT = Path(__file__).parents[2]
 
 Json = dict[str, Any]
-
-
-class Receiver:
-    """A webhook receiver in this process: verifies and keeps what is delivered."""
-
-    def __init__(self) -> None:
-        self.events: list[Json] = []
-        self.answers: list[int] = []
-        self.secret = "whsec_test"
-
-    def __call__(self, body: bytes, headers: dict[str, str]) -> int:
-        stripe.WebhookSignature.verify_header(
-            body.decode(), headers["Stripe-Signature"], self.secret, 300
-        )
-        status = self.answers.pop(0) if self.answers else 200
-        if status == 200:
-            self.events.append(stripe.Event.construct_from(_json(body), None).to_dict())
-        return status
-
-    @property
-    def types(self) -> list[str]:
-        return [event["type"] for event in self.events]
-
-
-def _json(body: bytes) -> Json:
-    parsed: Json = json.loads(body)
-    return parsed
-
-
-@pytest.fixture
-def standin() -> Iterator[StripeStandin]:
-    made = StripeStandin(now=NOW)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def receiver(standin: StripeStandin) -> Receiver:
-    made = Receiver()
-    standin.add_endpoint(send=made, secret=made.secret, enabled_events=("*",))
-    return made
-
-
-@pytest.fixture
-def server(standin: StripeStandin) -> Iterator[StandinServer]:
-    with StandinServer(standin, deliver=False) as running:
-        yield running
-
-
-Client = Callable[..., Any]
-
-
-@pytest.fixture
-def client(server: StandinServer) -> Client:
-    def make(key: str = "sk_live_test", **options: Any) -> Any:
-        return stripe.StripeClient(key, base_addresses={"api": server.url}, **options).v1
-
-    return make
 
 
 def types_of(standin: StripeStandin) -> list[str]:
@@ -168,6 +110,119 @@ def test_lists_take_stripes_filters_and_refuse_unknown_ones(
     with pytest.raises(stripe.InvalidRequestError) as refused:
         api.charges.list({"colour": "red"})
     assert refused.value.code == "parameter_unknown"
+
+
+def test_what_a_customer_bought_lately_is_listed_page_by_page(
+    standin: StripeStandin, client: Client
+) -> None:
+    account = standin.live
+    customer = account.create_customer()["id"]
+    with standin.at(NOW - 5 * DAY):
+        account.buy_one_off(customer=customer)
+    bought = [account.buy_one_off(customer=customer) for _ in range(5)]
+    account.buy_one_off()
+    over = account.subscribe(customer=customer, checkout=False)["id"]
+    account.cancel_subscription(over)
+    api = client()
+    lately = {"customer": customer, "created": {"gte": NOW - 4 * DAY}, "limit": 2}
+
+    sessions = api.checkout.sessions.list(lately)
+    assert len(sessions.data) == 2
+    assert [s.id for s in sessions.auto_paging_iter()] == [s["id"] for s in reversed(bought)]
+    intents = [intent.id for intent in api.payment_intents.list(lately).auto_paging_iter()]
+    subscribed = account.charge_of(over)["payment_intent"]
+    assert intents == [subscribed, *(s["payment_intent"] for s in reversed(bought))]
+    subscriptions = api.subscriptions.list({"customer": customer, "status": "all", "limit": 1})
+    assert [s.id for s in subscriptions.data] == [over]
+    assert api.subscriptions.list({"customer": customer}).data == []
+
+
+def test_a_cart_of_many_lines_is_listed_page_by_page(
+    standin: StripeStandin, client: Client
+) -> None:
+    products = [standin.live.create_product(name=f"P{n}")["id"] for n in range(12)]
+    made = standin.live.buy_one_off(product=products[0], more_products=products[1:], amount=100)
+    sessions = client().checkout.sessions
+
+    session = sessions.retrieve(made["id"], {"expand": ["line_items"]})
+    assert session.amount_total == 1200
+    assert len(session.line_items.data) == 10
+    assert session.line_items.has_more
+    first = sessions.line_items.list(made["id"])
+    assert (len(first.data), first.has_more) == (10, True)
+    assert [line.price.product for line in first.auto_paging_iter()] == products
+    last = sessions.line_items.list(made["id"], {"starting_after": first.data[-1].id})
+    assert ([line.price.product for line in last.data], last.has_more) == (products[10:], False)
+
+
+def test_a_subscription_and_its_invoice_hold_ten_entries_and_their_lists_hold_all(
+    standin: StripeStandin, receiver: Receiver, client: Client
+) -> None:
+    products = [standin.live.create_product(name=f"P{n}")["id"] for n in range(12)]
+    made = standin.live.subscribe(product=products[0], more_products=products[1:])
+    api = client()
+
+    read = api.subscriptions.retrieve(made["id"], {"expand": ["latest_invoice"]})
+    assert (len(read["items"].data), read["items"].has_more) == (10, True)
+    assert read["items"].url == f"/v1/subscription_items?subscription={made['id']}"
+    lines = read.latest_invoice.lines
+    assert (len(lines.data), lines.has_more) == (10, True)
+    items = api.subscription_items.list({"subscription": made["id"]})
+    assert len(items.data) == 10
+    assert [item.price.product for item in items.auto_paging_iter()] == products
+    assert len(list(api.invoices.line_items.list(read.latest_invoice.id).auto_paging_iter())) == 12
+    standin.live.renew(made["id"])
+    standin.deliveries.flush()
+    told = [e["data"] for e in receiver.events if e["type"] == "customer.subscription.updated"][-1]
+    for held in (told["object"]["items"], told["previous_attributes"]["items"]):
+        assert len(held["data"]) == 10
+    with pytest.raises(stripe.InvalidRequestError):
+        api.subscription_items.list({})
+
+
+def test_what_a_checkout_sells_once_is_a_line_of_it_and_no_item_of_the_subscription(
+    standin: StripeStandin, client: Client
+) -> None:
+    monthly, once = (standin.live.create_product(name=name)["id"] for name in ("M", "O"))
+    made = standin.live.subscribe(
+        product=monthly, amount=900, one_time_products=[once], one_time_amount=500
+    )
+    api = client()
+
+    session = api.checkout.sessions.list({"subscription": made["id"]}).data[0]
+    assert (session.mode, session.amount_total) == ("subscription", 1400)
+    lines = api.checkout.sessions.line_items.list(session.id).data
+    assert [(line.price.product, line.price.type) for line in lines] == [
+        (monthly, "recurring"),
+        (once, "one_time"),
+    ]
+    assert [item["price"]["product"] for item in made["items"]["data"]] == [monthly]
+    assert api.invoices.retrieve(session.invoice).amount_paid == 1400
+    standin.advance_to(made["items"]["data"][0]["current_period_end"])
+    renewed = api.invoices.list({"subscription": made["id"]}).data[0]
+    assert (renewed.billing_reason, renewed.amount_due) == ("subscription_cycle", 900)
+
+
+def test_open_invoices_of_a_subscription_tell_what_remains_to_be_paid(
+    standin: StripeStandin, client: Client
+) -> None:
+    made = standin.live.subscribe(amount=900)
+    standin.live.subscribe()
+    invoices = client().invoices
+
+    def remaining() -> list[int]:
+        found = invoices.list({"subscription": made["id"], "status": "open"}).data
+        return [invoice.amount_remaining for invoice in found]
+
+    assert remaining() == []
+    standin.live.fail_renewal(made["id"])
+    failed = invoices.list({"subscription": made["id"], "status": "open"}).data[0]
+    assert (failed.amount_remaining, failed.amount_paid, failed.attempt_count) == (900, 0, 1)
+    assert failed.next_payment_attempt == NOW + 3 * DAY
+    assert failed.auto_advance is True
+    standin.live.cancel_subscription(made["id"])
+    assert remaining() == [900]  # left open, but not collected any more
+    assert invoices.retrieve(failed.id).next_payment_attempt is None
 
 
 def test_every_needed_route_answers_the_sdk(standin: StripeStandin, client: Client) -> None:
@@ -275,6 +330,54 @@ def test_connected_accounts_are_apart_and_refuse_once_disconnected(
         "account.application.authorized",
     ]
     assert {event["account"] for event in receiver.events} == {"acct_other"}
+
+
+def test_a_closed_account_is_refused_until_it_is_there_again(
+    standin: StripeStandin, server: StandinServer, client: Client
+) -> None:
+    other = standin.account("acct_other").create_customer()["id"]
+    own = standin.live.create_customer()["id"]
+    api, options = client(), {"stripe_account": "acct_other"}
+
+    def control(**body: Any) -> Any:
+        return requests.post(f"{server.url}/_control/close", json=body, timeout=10).json()
+
+    def refused(call: Callable[[], Any]) -> bool:
+        try:
+            call()
+        except stripe.PermissionError as error:
+            code = json.loads(str(error.http_body))["error"]["code"]
+            return (error.http_status, code) == (403, "account_invalid")
+        return False
+
+    def own_refused() -> bool:
+        return refused(lambda: api.customers.retrieve(own))
+
+    def other_refused() -> bool:
+        return refused(lambda: api.customers.retrieve(other, options=options))
+
+    assert control(account="acct_other") == {"closed": ["acct_other"]}
+    assert (own_refused(), other_refused()) == (False, True)
+    assert refused(lambda: api.accounts.retrieve("acct_other"))
+    assert control(account="acct_other", on=False) == {"closed": []}
+    assert (own_refused(), other_refused()) == (False, False)
+    assert control() == {"closed": [""]}
+    assert (own_refused(), other_refused()) == (True, True)
+    assert refused(client("sk_test_x").customers.list)
+    assert control(on=False) == {"closed": []}
+    assert (own_refused(), other_refused()) == (False, False)
+
+
+def test_a_closed_account_stays_closed_when_the_process_ends(tmp_path: Path) -> None:
+    standin = StripeStandin(tmp_path)
+    standin.close_account()
+    standin.close()
+
+    again = StripeStandin(tmp_path)
+    assert not again.has_access("acct_1StandInPlatform")
+    again.reopen_account()
+    assert again.has_access("acct_1StandInPlatform")
+    again.close()
 
 
 def test_the_version_header_decides_the_shape(standin: StripeStandin, client: Client) -> None:
@@ -619,6 +722,107 @@ def test_dropped_events_are_listed_as_undelivered_and_can_be_resent(
     standin.deliveries.redeliver(lost[0].id)
     standin.deliveries.flush()
     assert events.list({"delivery_success": False}).data == []
+
+
+def test_events_are_undelivered_until_every_endpoint_has_taken_them(
+    standin: StripeStandin, client: Client
+) -> None:
+    first, second = Receiver(), Receiver()
+    for id_, receiver in (("we_first", first), ("we_second", second)):
+        standin.add_endpoint(send=receiver, secret=receiver.secret, id=id_)
+    made = standin.live.create_customer()["id"]
+    events = client().events
+
+    def undelivered() -> list[tuple[str, int]]:
+        found = events.list({"delivery_success": False}).data
+        assert not {e.id for e in found} & {
+            e.id for e in events.list({"delivery_success": True}).data
+        }
+        return [(event.data.object.id, event.pending_webhooks) for event in found]
+
+    assert undelivered() == [(made, 2)]  # not tried yet
+    second.answers = [500, 500]
+    standin.deliveries.flush()
+    assert undelivered() == [(made, 1)]  # one of them refused
+    standin.deliveries.max_attempts = 2
+    standin.deliveries.flush()
+    assert undelivered() == [(made, 1)]  # given up
+    standin.deliveries.redeliver(standin.events()[0]["id"])
+    standin.deliveries.flush()
+    assert undelivered() == []
+    assert events.list({"delivery_success": True}).data[0].pending_webhooks == 0
+
+
+def test_an_event_that_no_endpoint_wants_counts_as_delivered(
+    standin: StripeStandin, client: Client
+) -> None:
+    receiver = Receiver()
+    standin.add_endpoint(send=receiver, secret=receiver.secret, enabled_events=("charge.*",))
+    standin.live.create_customer()
+
+    assert client().events.list({"delivery_success": False}).data == []
+    assert [e.type for e in client().events.list({"delivery_success": True}).data] == [
+        "customer.created"
+    ]
+
+
+def test_undelivered_events_are_paged_and_narrowed_by_type_and_time(
+    standin: StripeStandin, receiver: Receiver, client: Client
+) -> None:
+    with standin.at(NOW - DAY):
+        standin.live.create_customer()
+    bought = [standin.live.buy_one_off()["id"] for _ in range(3)]
+    events = client().events
+
+    def undelivered(**params: Any) -> list[str]:
+        found = events.list({"delivery_success": False, **params}).auto_paging_iter()
+        return [event.data.object.id for event in found]
+
+    sessions = {"type": "checkout.session.completed"}
+    assert undelivered(**sessions, limit=1) == bought[::-1]
+    assert (
+        undelivered(types=["checkout.session.completed", "product.created"], limit=2)[:3]
+        == (bought[::-1])
+    )
+    assert len(undelivered(created={"lt": NOW})) == 1
+    assert undelivered(**sessions, created={"gt": NOW}) == []
+    oldest = events.list({"delivery_success": False, **sessions}).data[-1].id
+    back = undelivered(**sessions, ending_before=oldest, limit=1)
+    assert back == bought[1:]  # this way round, pages come in the order of time
+    standin.deliveries.flush()
+    assert undelivered() == []
+
+
+def test_undelivered_events_of_a_connected_account_are_listed_for_it_alone(
+    standin: StripeStandin, receiver: Receiver, client: Client
+) -> None:
+    other = standin.account("acct_other").create_customer()["id"]
+    own = standin.live.create_customer()["id"]
+    standin.test.create_customer()
+    events = client().events
+
+    def undelivered(**options: str) -> list[str]:
+        found = events.list({"delivery_success": False}, options=options).data
+        return [event.data.object.id for event in found]
+
+    assert undelivered() == [own]
+    assert undelivered(stripe_account="acct_other") == [other]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"type": "charge.refunded", "types": ["charge.failed"]},
+        {"types": [f"type.{n}" for n in range(21)]},
+        {"delivery_success": "perhaps"},
+    ],
+)
+def test_filters_of_events_that_stripe_does_not_take_are_refused(
+    client: Client, params: dict[str, Any]
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        client().events.list(params)
+    assert refused.value.http_status == 400
 
 
 def test_events_are_listed_by_type_and_time_and_forgotten_after_thirty_days(
