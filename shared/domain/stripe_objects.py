@@ -72,7 +72,8 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
 
 def lacks_items(raw: Mapping[str, Any]) -> bool:
     """Whether a subscription has more items than it holds."""
-    return bool(raw["items"].get("has_more"))
+    items = raw.get("items")
+    return isinstance(items, dict) and bool(items.get("has_more"))
 
 
 def with_items(raw: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Raw:

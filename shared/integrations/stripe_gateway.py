@@ -332,7 +332,12 @@ class StripeGateway:
 
 
 def _failure(error: stripe.StripeError) -> StripeError:
-    status, code = error.http_status, error.code or ""
+    status = error.http_status
+    body = error.json_body if isinstance(error.json_body, Mapping) else {}
+    told = body.get("error")
+    told = told if isinstance(told, Mapping) else {}
+    # The SDK leaves its own ``code`` empty for some statuses, a 403 among them.
+    code = error.code or str(told.get("code") or "")
     if status is None or status < 300:
         return StripeUnavailable("Stripe could not be reached, or its answer not be read")
     if status == 401:
@@ -342,8 +347,7 @@ def _failure(error: stripe.StripeError) -> StripeError:
         return StripeAccountClosed(reason) if code == "account_invalid" else StripeRefusal(reason)
     if status == 404 or code == "resource_missing":
         return StripeMissing("Stripe has no such object in this account and mode")
-    body = error.json_body if isinstance(error.json_body, Mapping) else {}
-    kind = (body.get("error") or {}).get("type")
+    kind = told.get("type")
     # A key used for something else is ours to avoid: the next attempt has a new one.
     if status in (409, 429) or status >= 500 or code == "rate_limit" or kind == "idempotency_error":
         return StripeUnavailable(f"Stripe answered {status}")

@@ -18,6 +18,7 @@ import pytest
 from shared.integrations.stripe_gateway import (
     Keys,
     Mode,
+    StripeAccountClosed,
     StripeError,
     StripeGateway,
     StripeMissing,
@@ -278,3 +279,13 @@ def test_nothing_here_can_refund() -> None:
     posts: list[Any] = [line for line in text.splitlines() if '"post"' in line]
     assert len(posts) == 2  # the schedule's release, the subscription's update
     assert "refunds" not in text.replace("``refunds``", "")
+
+
+def test_a_closed_account_is_told_from_a_key_that_may_not_do_this(
+    gateway: StripeGateway, standin: StripeStandin
+) -> None:
+    standin.close_account()
+    with pytest.raises(StripeAccountClosed):
+        gateway.list_page("subscriptions", LIVE)
+    standin.reopen_account()
+    assert gateway.list_page("subscriptions", LIVE)["data"] == []
