@@ -23,6 +23,7 @@ const status: Record<Purchase['status'], string> = {
   expired: 'Expired',
   pending: 'Pending',
   failed: 'Failed',
+  unknown: 'Unknown',
 };
 
 const statusHint: Partial<Record<Purchase['status'], string>> = {
@@ -32,6 +33,7 @@ const statusHint: Partial<Record<Purchase['status'], string>> = {
   incomplete: 'The first payment has not gone through yet.',
   pending: 'The payment is still on its way.',
   failed: 'The payment did not go through.',
+  unknown: 'Stripe reports a status that this version does not know.',
 };
 
 const access: Record<Access, string> = {
@@ -41,6 +43,7 @@ const access: Record<Access, string> = {
   revoked: 'Removed',
   kept: 'Kept',
   failed: 'Not removed',
+  no_chats: 'No chats',
 };
 
 const kind: Record<Purchase['kind'], string> = {
@@ -56,9 +59,10 @@ const provider: Record<Schemas['PaymentProvider'], string> = {
 
 const endReason: Record<string, string> = {
   cancelled_by_owner: 'cancelled by you',
+  cancelled_by_customer: 'cancelled by the customer',
   cancelled_in_stripe: 'cancelled in Stripe',
   payment_failed: 'the payment failed',
-  payment_disputed: 'the payment was disputed',
+  disputed: 'the payment was disputed',
   expired: 'the term of the code ran out',
 };
 
@@ -110,10 +114,17 @@ const historyEvent: Record<string, string> = {
   cancel_confirmed: 'Cancellation confirmed by Stripe',
   cancel_refused: 'Cancellation refused by Stripe',
   cancel_withdrawn: 'Cancellation taken back in Stripe',
+  cancel_rescheduled: 'End moved in Stripe',
+  ended_without_stripe: 'Ended here without Stripe',
+  linked: 'Telegram account linked',
+  relinked: 'Telegram account replaced',
+  unlinked: 'Telegram account taken off',
+  switched: 'Product switched',
   ended: 'Ended',
   access_revoked: 'Removed from a chat',
   access_kept: 'Stays in a chat',
   access_failed: 'Could not be removed from a chat',
+  removal_postponed: 'Removal from a chat put off',
   revocation_requested: 'Removal tried again',
 };
 
@@ -122,6 +133,7 @@ const historyActor: Record<string, string> = {
   customer: 'Customer',
   stripe: 'Stripe',
   system: 'Automatic',
+  store: 'Store',
 };
 
 /** `aurora_pay` → `Aurora pay`: something new that we have no word for yet. */

@@ -288,4 +288,4 @@ def test_a_closed_account_is_told_from_a_key_that_may_not_do_this(
     with pytest.raises(StripeAccountClosed):
         gateway.list_page("subscriptions", LIVE)
     standin.reopen_account()
-    assert gateway.list_page("subscriptions", LIVE)["data"] == []
+    assert gateway.list_page("subscriptions", LIVE)["object"] == "list"

@@ -188,10 +188,18 @@ export interface components {
             /** @description Hand it back to go on; null at the end */
             next_cursor: string | null;
         };
+        /** @description A product of one mode: an id that exists in live and in test mode is two products */
         Product: {
             /** @description Stripe's id, or the one the storefront gave it */
             product_id: string;
             /** @description As last told; a purchase shows the id where nobody did */
+            name: string;
+            payment_provider: components["schemas"]["PaymentProvider"];
+        };
+        PurchasedProduct: {
+            /** @description Stripe's id, or the one the storefront gave it */
+            product_id: string;
+            /** @description As last told; the id where nobody did */
             name: string;
         };
         ProductList: {
@@ -209,13 +217,24 @@ export interface components {
             last4: string | null;
         };
         ChatAccess: {
-            /** @description Numeric id of the Telegram chat */
+            /** @description As the product names it; one that can't be used is listed as it was given */
             chat_id: string;
+            /** @description As Telegram last told it */
+            title: string | null;
+            /**
+             * @description As Telegram last told it
+             * @enum {string|null}
+             */
+            type: "channel" | "supergroup" | "group" | null;
+            /** @description Who is in the chat, or should not be */
+            telegram_user_id: string | null;
             /**
              * @description `granted` while the purchase opens the chat; after that, what became of the removal
              * @enum {string}
              */
             state: "granted" | "revoking" | "revoked" | "kept" | "failed";
+            /** @description A stable code: why somebody is not out, or stays, or why the chat can't be used */
+            reason: string | null;
             /** @description A sentence for the owner */
             detail: string | null;
             /**
@@ -227,27 +246,46 @@ export interface components {
         /** @description Whether the buyer may be in the product's chats: a separate axis from billing. */
         Access: {
             /**
-             * @description Of all chats together, the state that needs most attention first
+             * @description The first that applies: `not_linked` (no Telegram account ever), `no_chats` (the products open no chat we know of), `failed`, `revoking`, `granted`, `kept`, `revoked`; chat ids that can't be used don't count while the purchase is live. `revoked` only where somebody was removed or seen to be out
              * @enum {string}
              */
-            state: "granted" | "not_linked" | "revoking" | "revoked" | "kept" | "failed";
+            state: "granted" | "not_linked" | "revoking" | "revoked" | "kept" | "failed" | "no_chats";
             /** @description The Telegram account linked to this purchase; null: none */
             telegram_user_id: string | null;
-            /** @description One entry per chat; empty where nobody is linked */
+            /** @description One entry per chat and Telegram account */
             chats: components["schemas"]["ChatAccess"][];
         };
+        /** @description One thing that happened. What happened stays, whatever happens later */
         HistoryEntry: {
             /**
              * Format: date-time
              * @description ISO 8601, UTC
              */
             at: string;
-            /** @description `customer`, `owner`, `stripe` or `system` */
-            actor: string;
-            /** @description `purchased`, `cancel_requested`, `cancel_confirmed`, `ended`, `access_revoked` ... */
+            /**
+             * @description Who acted
+             * @enum {string}
+             */
+            actor: "owner" | "customer" | "stripe" | "system" | "store";
+            /** @description Who of the staff: the token's subject */
+            actor_id: string | null;
+            /** @description The name in that token */
+            actor_name: string | null;
+            /** @description `purchased`, `linked`, `relinked`, `unlinked`, `switched`, `cancel_requested`, `cancel_confirmed`, `cancel_refused`, `cancel_rescheduled`, `cancel_withdrawn`, `ended`, `ended_without_stripe`, `revocation_requested`, `removal_postponed`, `access_revoked`, `access_kept`, `access_failed` */
             event: string;
             /** @description More about it, for people; null: nothing to add */
             detail: string | null;
+            /** @description In the words of who acted */
+            reason: string | null;
+        };
+        /** @description Why it ends, in the words of who cancelled */
+        Cancellation: {
+            /** @description The buyer's choice from Stripe's list of reasons */
+            feedback: string | null;
+            /** @description The buyer's own words */
+            comment: string | null;
+            /** @description The owner's reason */
+            reason: string | null;
         };
         /**
          * @example {
@@ -256,8 +294,15 @@ export interface components {
          *         "product_id": "prod_1",
          *         "name": "Trading signals"
          *       },
+         *       "products": [
+         *         {
+         *           "product_id": "prod_1",
+         *           "name": "Trading signals"
+         *         }
+         *       ],
          *       "kind": "subscription",
          *       "status": "active",
+         *       "collection_paused": false,
          *       "payment_provider": "stripe",
          *       "access_code": null,
          *       "payment_method": {
@@ -272,13 +317,18 @@ export interface components {
          *       "expires_at": null,
          *       "ended_at": null,
          *       "end_reason": null,
+         *       "cancellation": null,
          *       "access": {
          *         "state": "granted",
          *         "telegram_user_id": "600000070",
          *         "chats": [
          *           {
          *             "chat_id": "-1001500000001",
+         *             "title": "Trading signals",
+         *             "type": "supergroup",
+         *             "telegram_user_id": "600000070",
          *             "state": "granted",
+         *             "reason": null,
          *             "detail": null,
          *             "next_attempt_at": null
          *           }
@@ -292,14 +342,20 @@ export interface components {
          *         {
          *           "at": "2026-11-20T08:00:00Z",
          *           "actor": "owner",
+         *           "actor_id": "staff-7",
+         *           "actor_name": "Ada",
          *           "event": "cancel_requested",
-         *           "detail": "period_end"
+         *           "detail": "period_end",
+         *           "reason": null
          *         },
          *         {
          *           "at": "2026-10-01T09:30:00Z",
          *           "actor": "customer",
+         *           "actor_id": null,
+         *           "actor_name": null,
          *           "event": "purchased",
-         *           "detail": null
+         *           "detail": null,
+         *           "reason": null
          *         }
          *       ]
          *     }
@@ -307,7 +363,9 @@ export interface components {
         Purchase: {
             /** @description The subscription's id; a one-off's PaymentIntent id, or Checkout Session id where there is none */
             purchase_id: string;
-            product: components["schemas"]["Product"] | null;
+            product: components["schemas"]["PurchasedProduct"] | null;
+            /** @description Everything that was bought; the first is `product` */
+            products: components["schemas"]["PurchasedProduct"][];
             /**
              * @description What was bought
              * @enum {string}
@@ -317,7 +375,9 @@ export interface components {
              * @description Where billing stands; access is an axis of its own
              * @enum {string}
              */
-            status: "active" | "trialing" | "past_due" | "unpaid" | "paused" | "incomplete" | "cancelled" | "expired" | "pending" | "failed";
+            status: "active" | "trialing" | "past_due" | "unpaid" | "paused" | "incomplete" | "cancelled" | "expired" | "pending" | "failed" | "unknown";
+            /** @description Stripe's `pause_collection`: nothing is charged for now; access goes on */
+            collection_paused: boolean;
             payment_provider: components["schemas"]["PaymentProvider"] | null;
             /** @description The code that was redeemed; null for a payment */
             access_code: string | null;
@@ -352,8 +412,9 @@ export interface components {
              * @description ISO 8601, UTC
              */
             ended_at: string | null;
-            /** @description cancelled_by_owner, cancelled_in_stripe, payment_failed, payment_disputed, expired */
+            /** @description cancelled_by_owner, cancelled_by_customer, cancelled_in_stripe, payment_failed, disputed, expired */
             end_reason: string | null;
+            cancellation: components["schemas"]["Cancellation"] | null;
             access: components["schemas"]["Access"];
             /** @description The `when` values allowed now; empty: nothing to cancel */
             cancel_options: components["schemas"]["When"][];
@@ -464,6 +525,17 @@ export interface components {
             confirmation: string;
             /** @description Kept with the request, at most 500 characters */
             reason?: string | null;
+            /** @description End it on our side where Stripe has nothing to end: after a 502 with `can_end_without_stripe` */
+            without_stripe?: boolean;
+        };
+        /**
+         * @example {
+         *       "leave": true
+         *     }
+         */
+        RevocationRequest: {
+            /** @description Leave everybody in instead who should be out and is not: `kept`, reason `left_by_owner` */
+            leave?: boolean;
         };
         PurchaseChange: {
             /** @description False where nothing new was recorded */
@@ -493,6 +565,8 @@ export interface components {
             code: string;
             /** @description To ask an operator about it */
             request_id: string;
+            /** @description With `stripe_refused`: it is proven that Stripe has nothing to end; the same request with `without_stripe: true` ends the purchase on our side */
+            can_end_without_stripe?: boolean;
         };
         GatewayMessage: {
             /** @description The gateway's own words */
@@ -885,7 +959,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RevocationRequest"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {

@@ -19,6 +19,7 @@ export const statusTone: Record<Purchase['status'], Tone> = {
   expired: 'neutral',
   pending: 'info',
   failed: 'bad',
+  unknown: 'warn',
 };
 
 export const accessTone: Record<Purchase['access']['state'], Tone> = {
@@ -28,6 +29,7 @@ export const accessTone: Record<Purchase['access']['state'], Tone> = {
   revoked: 'neutral',
   kept: 'info',
   failed: 'bad',
+  no_chats: 'neutral',
 };
 
 export const hasEnded = (purchase: Purchase): boolean => purchase.ended_at !== null;
