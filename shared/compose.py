@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from shared.ending.waking import Waking
     from shared.integrations.stripe_gateway import StripeGateway
     from shared.integrations.telegram_gateway import TelegramGateway
+    from shared.showing.attention import AttentionList
+    from shared.showing.preview import Previews
     from shared.showing.reader import Reader
+    from shared.storage.attention import Attention
     from shared.storage.bot import Bot
     from shared.storage.chats import Chats
     from shared.storage.customer_index import CustomerIndex
@@ -276,6 +279,25 @@ class Composition:
         from shared.showing.reader import Reader
 
         return Reader(self.records, self.customers, self.chats)
+
+    @cached_property
+    def attention(self) -> Attention:
+        from shared.storage.attention import Attention
+
+        return Attention(self.records_table)
+
+    @cached_property
+    def attention_list(self) -> AttentionList:
+        from shared.showing.attention import AttentionList
+
+        return AttentionList(self.reader, self.attention, self.leaves.clock)
+
+    @cached_property
+    def previews(self) -> Previews:
+        from shared.showing.preview import Previews
+        from shared.storage.telegram_users import TelegramUsers
+
+        return Previews(self.reader, TelegramUsers(self.records_table), self.leaves.clock)
 
     @cached_property
     def chats(self) -> Chats:

@@ -45,6 +45,10 @@ class Tenant:
         """The purchases of one product, ``mode`` being ``live`` or ``test``."""
         return f"{self.store_id}#SOLD#{mode}#{product_id}"
 
+    def attention_pk(self) -> str:
+        """The purchases whose buyers should be out of a chat and are not."""
+        return f"{self.store_id}#ATTENTION"
+
     def telegram_user_pk(self, telegram_user_id: str) -> str:
         """The purchases linked to one Telegram account, and the lock of its removals."""
         return f"{self.store_id}#TELEGRAM#{telegram_user_id}"

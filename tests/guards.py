@@ -43,7 +43,7 @@ from shared.integrations.telegram_gateway import TelegramGateway
 from shared.observability import logger
 from shared.storage.customers import Customers
 from shared.storage.dynamo import Table
-from shared.storage.keys import DUE_INDEX, REF_INDEX
+from shared.storage.keys import ATTENTION_INDEX, DUE_INDEX, REF_INDEX
 from shared.storage.schedules import Schedules
 from shared.storage.secrets import Secrets
 from shared.stripe_events import events
@@ -209,6 +209,12 @@ def _check(operation: str, request: dict[str, Any]) -> None:
     if operation == "query" and "IndexName" in request:
         _check_index(request)
         return
+    if operation == "scan":
+        if request.get("IndexName") != ATTENTION_INDEX or not any(
+            map(MAY_READ_DUE.search, _callers())
+        ):
+            _breach("somebody else than the sweep scanned, or something else than overdue removals")
+        return
     for pk in _PARTITIONS[operation](request):
         problem = _problem_of(pk)
         if problem is not None:
@@ -242,6 +248,11 @@ def _check_index(request: Mapping[str, Any]) -> None:
     elif index == DUE_INDEX:
         if _store.get() is not None or not any(map(MAY_READ_DUE.search, _callers())):
             _breach("the due index of all stores was read by somebody else than the sweep")
+    elif index == ATTENTION_INDEX:
+        asked_for = request["ExpressionAttributeValues"][":pk"]["S"]
+        problem = _problem_of(asked_for)
+        if problem is not None:
+            _breach(f"the attention index asked for {asked_for!r}: {problem}")
     else:
         _breach(f"no such index: {index}")
 
@@ -279,6 +290,7 @@ def _of_key(request: Mapping[str, Any]) -> list[str]:
 
 
 _PARTITIONS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "scan": lambda request: [],
     "get_item": _of_key,
     "put_item": _of_key,
     "update_item": _of_key,

@@ -34,6 +34,7 @@ _TRANSACTION = {
 _RESOURCES = (
     ("index/by_ref", "records/index/by_ref"),
     ("index/due", "records/index/due"),
+    ("index/attention", "records/index/attention"),
     ("RecordsTable", "records"),
     ("CustomerIndexTable", "index"),
     (":schedule/", "schedules"),
@@ -82,7 +83,10 @@ def calls(service: str, method: str, request: Mapping[str, Any]) -> Iterator[Cal
         for name in request["RequestItems"]:
             yield f"dynamodb:{operation}", _table(name)
     elif "IndexName" in request:
-        yield "dynamodb:Query", f"{_table(request['TableName'])}/index/{request['IndexName']}"
+        yield (
+            f"dynamodb:{operation}",
+            f"{_table(request['TableName'])}/index/{request['IndexName']}",
+        )
     else:
         yield f"dynamodb:{operation}", _table(request["TableName"])
 

@@ -11,17 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.domain import steps
-from shared.domain.errors import (
-    NotFound,
-    OperationInProgress,
-    StripeRefused,
-)
+from shared.domain.errors import OperationInProgress, StripeRefused
 from shared.domain.purchase import Own, Purchase, When
 from shared.domain.steps import Who
 from shared.ending.drive import Driver
+from shared.observability import log_failure
 from shared.storage.items import Record
-from shared.storage.keys import Key, purchase_key
+from shared.storage.keys import Key, retry_key
 from shared.storage.records import LeaseLost
+from shared.storage.schedules import SchedulerUnavailable
 from shared.tenant import Tenant
 
 # How long a request waits for another change of the same purchase before it is refused.
@@ -110,6 +108,17 @@ class Canceller:
             deadline,
         )
 
+    def retry_all(self, tenant: Tenant, *, who: Who) -> None:
+        """Have the sweep try every removal of the store that failed or waits for long."""
+        key = retry_key(tenant)
+        self.driver.records.mark(key, actor=who.id, actor_name=who.name)
+        try:
+            # A time that is not far enough ahead may never come.
+            at = int(self.driver.clock()) + steps.SCHEDULE_LEAD_SECONDS + 1
+            self.driver.schedules.put(key, at)
+        except SchedulerUnavailable as error:
+            log_failure("left to the next sweep", error)
+
     def _change(
         self,
         tenant: Tenant,
@@ -119,7 +128,7 @@ class Canceller:
         deadline: float,
     ) -> Cancelled:
         records = self.driver.records
-        key = self._find(tenant, customer_id, purchase_id).key
+        key = self.driver.customers.purchase(tenant, customer_id, purchase_id).key
         owner = uuid.uuid4().hex
         record = self._lease(key, owner)
         try:
@@ -137,16 +146,6 @@ class Canceller:
         if pending is not None and intent is not None and intent.phase == "refused":
             raise StripeRefused(intent.error, can_end_without_stripe=intent.can_end_without_stripe)
         return Cancelled(key, purchase, own is not None, steps.outstanding(purchase))
-
-    def _find(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:
-        customer = self.driver.customers.get(tenant, customer_id)
-        if customer is None:
-            raise NotFound
-        for account in customer.accounts:
-            record = self.driver.records.get(purchase_key(tenant, account, purchase_id))
-            if record is not None and record.purchase.visible:
-                return record
-        raise NotFound
 
     def _lease(self, key: Key, owner: str) -> Record:
         deadline = self.driver.records.table.deadline

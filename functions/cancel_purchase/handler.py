@@ -1,4 +1,5 @@
-"""``POST /v1/customers/{customer_id}/purchases/{purchase_id}/cancel`` and ``.../revocation``."""
+"""``POST /v1/customers/{customer_id}/purchases/{purchase_id}/cancel`` and ``.../revocation``,
+``POST /v1/attention/retry``."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ from aws_lambda_powertools.event_handler import Response
 
 from functions.cancel_purchase.cancel import Cancelled, Canceller
 from functions.cancel_purchase.replay import Answer, once
-from functions.cancel_purchase.requests import cancel_request, idempotency_key, revocation_request
+from functions.cancel_purchase.requests import (
+    cancel_request,
+    idempotency_key,
+    no_body,
+    revocation_request,
+)
 from shared import compose
 from shared.compose import Composition
 from shared.domain.errors import InvalidRequest
@@ -70,6 +76,14 @@ def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
 
     said = ["revocation", customer_id, purchase_id, *(["leave"] if leave else [])]
     return _answer(event, tenant, said, change)
+
+
+@app.post("/v1/attention/retry")
+def retry_all() -> Response[str]:
+    event, tenant = _request()
+    no_body(_body())
+    Canceller(parts().driver).retry_all(tenant, who=_who(event))
+    return json_response({"accepted": True}, 202)
 
 
 def _request() -> tuple[dict[str, Any], Tenant]:

@@ -69,6 +69,16 @@ def revocation_request(body: str) -> RevocationRequest:
     return RevocationRequest(_checked(body, _schema("RevocationRequest")).get("leave", False))
 
 
+def no_body(body: str) -> None:
+    """A request that says nothing.
+
+    Raises:
+        InvalidRequest: it does.
+    """
+    if body.strip():
+        _checked(body, _schema("EmptyRequest"))
+
+
 def idempotency_key(headers: dict[str, str]) -> str | None:
     """The request's Idempotency-Key, ``None`` where it has none.
 

@@ -1,4 +1,5 @@
-"""``GET /v1/customers/{customer_id}`` and ``GET /v1/customers/{customer_id}/transactions``."""
+"""One customer (``GET /v1/customers/{customer_id}``, ``.../transactions``,
+``.../purchases/{purchase_id}/cancel_preview``) and ``GET /v1/attention``."""
 
 from __future__ import annotations
 
@@ -65,6 +66,25 @@ def list_transactions(customer_id: str) -> Response[str]:
         tenant, customer_id, limit=limit, position=position
     )
     return json_response({"items": items, "next_cursor": _cursor(tenant, customer_id, following)})
+
+
+@app.get("/v1/customers/<customer_id>/purchases/<purchase_id>/cancel_preview")
+def preview_cancel(customer_id: str, purchase_id: str) -> Response[str]:
+    event, tenant = _request()
+    query_params(event, frozenset())
+    return json_response(parts().previews.of(tenant, customer_id, purchase_id))
+
+
+@app.get("/v1/attention")
+def list_attention() -> Response[str]:
+    event, tenant = _request()
+    params = query_params(event, frozenset({"cursor", "limit"}))
+    limit, given = limit_of(params), single(params, "cursor")
+    bind = cursor.binding(tenant, "attention")
+    position = None if given is None else cursor.decode(parts().cursor_key(), bind, given)
+    items, following = parts().attention_list.page(tenant, limit=limit, position=position)
+    more = None if following is None else cursor.encode(parts().cursor_key(), bind, following)
+    return json_response({"items": items, "next_cursor": more})
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

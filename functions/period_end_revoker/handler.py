@@ -27,7 +27,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _handle(event: dict[str, Any], parts: Composition) -> dict[str, Any]:
-    revoker, deadline = Revoker(parts.driver), parts.deadline.act_until
+    revoker, deadline = Revoker(parts.driver, parts.attention), parts.deadline.act_until
     if "purchase_id" not in event:
         swept = revoker.sweep(deadline=deadline)
         _report(swept, parts)
@@ -45,6 +45,9 @@ def _report(swept: Swept, parts: Composition) -> None:
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
     try:
+        backlog = parts.attention.backlog(int(parts.leaves.clock()))
+        metrics.add_metric(name="RemovalsFailing", unit=MetricUnit.Count, value=backlog.failed)
+        metrics.add_metric(name="RemovalsLate", unit=MetricUnit.Count, value=backlog.late)
         bot = parts.bot.state()
     except (OutOfTime, *AWS_ERRORS):  # the numbers above are told all the same
         return

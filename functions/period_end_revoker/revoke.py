@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shared.domain.steps import Who
 from shared.ending.drive import Driver
 from shared.observability import log_failure
+from shared.storage.attention import Attention, Place
 from shared.storage.items import Record
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, due_key
 from shared.tenant import Tenant, account_of, store_of
 
 # Purchases looked at in one sweep because a product's past turned out to be another.
 MOST_REPLANNED = 100
+# Overdue removals made due in one sweep because the owner asked for all of them.
+MOST_RETRIED = 500
 # A sweep ends after the database timed out at so many records in a row.
 MOST_TIMEOUTS = 3
 
@@ -29,6 +33,7 @@ class Swept:
     Attributes:
         purchases: driven now.
         products: products whose past changed, with purchases looked at again.
+        retried: purchases whose removals were made due because an owner asked for all of them.
         profiles: customers the list was brought up to date for.
         failed: left due because of an error.
         busy: left to whoever drives them now.
@@ -38,6 +43,7 @@ class Swept:
 
     purchases: int = 0
     products: int = 0
+    retried: int = 0
     profiles: int = 0
     failed: int = 0
     busy: int = 0
@@ -50,6 +56,7 @@ class Revoker:
     """Drives due purchases."""
 
     driver: Driver
+    attention: Attention
 
     def revoke(self, key: Key, *, deadline: float) -> bool:
         """Look at one purchase again and do what is due.
@@ -66,7 +73,7 @@ class Revoker:
         finished = True
         table = self.driver.records.table
         left = MOST_REPLANNED
-        for key in self._due():
+        for key in self._due_twice(counts):
             if self.driver.monotonic() >= deadline:
                 finished = False
                 break
@@ -79,6 +86,8 @@ class Revoker:
                 if record.key.kind == "REPLAN":
                     left -= self._replan(record, left, deadline)
                     counts["products"] += 1
+                elif record.key.kind == "RETRY":
+                    counts["retried"] += self._retry_all(record, deadline)
                 else:
                     counts[self._settle(record, deadline)] += 1
             except Exception as error:  # noqa: BLE001
@@ -93,6 +102,7 @@ class Revoker:
         return Swept(
             purchases=counts["purchases"],
             products=counts["products"],
+            retried=counts["retried"],
             profiles=counts["profiles"],
             failed=counts["failed"],
             busy=counts["busy"],
@@ -122,11 +132,11 @@ class Revoker:
         last = mark.own.get("after", "")
         for looked_at, key in enumerate(keys):
             if self.driver.monotonic() >= deadline:
-                records.replanned(mark, last)
+                records.got_to(mark, last)
                 return looked_at
             self._replan_one(tenant, key, deadline)
             last = key.sk.removeprefix("PURCHASE#")
-        records.replanned(mark, last if len(keys) == most else None)
+        records.got_to(mark, last if len(keys) == most else None)
         return len(keys)
 
     def _replan_one(self, tenant: Tenant, key: Key, deadline: float) -> None:
@@ -138,6 +148,33 @@ class Revoker:
             record = next(filter(None, (records.get(Key(p["pk"], p["sk"])) for p in places)), None)
         if record is not None and self.driver.is_planned_otherwise(record):
             self.driver.replan(record.key, deadline=deadline)
+
+    def _retry_all(self, mark: Record, deadline: float) -> int:
+        """Make every overdue removal of a store due, as its owner asked.
+
+        Returns:
+            How many purchases were looked at.
+        """
+        records, tenant = self.driver.records, store_of(mark.key.pk)
+        who = Who(str(mark.own.get("actor", "owner")), mark.own.get("actor_name"))
+        after = Place.of(mark.own.get("after"))
+        now = int(self.driver.clock())
+        places, more = self.attention.places(tenant, now=now, after=after, most=MOST_RETRIED)
+        for looked_at, place in enumerate(places):
+            if self.driver.monotonic() >= deadline:
+                if after is not None:
+                    records.got_to(mark, after.to_json())
+                return looked_at
+            self.driver.retry(place.key, who)
+            after = place
+        records.got_to(mark, None if more is None else more.to_json())
+        return len(places)
+
+    def _due_twice(self, counts: Counter[str]) -> Iterator[Key]:
+        """What is due, and what a retry of everything made due meanwhile."""
+        yield from self._due()
+        if counts["retried"]:
+            yield from self._due()
 
     def _due(self) -> Iterator[Key]:
         """What is due now. The shards take turns, so a long one does not delay the others."""

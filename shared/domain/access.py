@@ -81,6 +81,21 @@ def leaving(purchase: Purchase, products: Products) -> dict[Access, Lost]:
     }
 
 
+def may_keep(other: Purchase, user: str, ended: Purchase, at: float) -> bool:
+    """Whether another purchase may keep a user in a chat that an ended one opened.
+
+    A test purchase keeps nobody against the end of a live one.
+
+    Args:
+        at: when the user would leave.
+    """
+    return (
+        other.gives_access_at(at)
+        and other.telegram_user_id == user
+        and (other.livemode or not ended.livemode)
+    )
+
+
 def _chats_now(products: Products, product_id: str) -> frozenset[str]:
     return products[product_id].chats if product_id in products else frozenset()
 

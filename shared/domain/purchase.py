@@ -12,8 +12,8 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
     ``id, status, products [ids], created_at, current_period_end, trial_end, cancel_at (the time
     it is scheduled to end, from either of Stripe's two ways to say so), cancel_at_period_end,
     canceled_at, ended_at, end_reason, feedback, comment (of Stripe's ``cancellation_details``),
-    collection_paused, payment_method (id), schedule (id), product_id, telegram_user_id,
-    livemode``
+    collection_paused, payment_method (id), schedule (id), latest_invoice (id), product_id,
+    telegram_user_id, livemode``
 ``session``
     ``id, mode, outcome (completed, failed, expired), payment_status, created_at,
     product_id, products [ids of its one-time line items, empty where metadata names the product],
@@ -82,6 +82,7 @@ class Intent:
         actor, actor_name: the token's subject, and its display name.
         without_stripe: where Stripe has nothing to end, it ends on our side.
         can_end_without_stripe: Stripe refused because it has nothing to end; that is proven.
+        charges_may_continue: the account is closed or disconnected: nobody knows what it charges.
         attempt: how often Stripe was asked; part of the idempotency key, so that an answer
             Stripe has saved is never taken for the answer to a new attempt.
     """
@@ -97,6 +98,7 @@ class Intent:
     actor_name: str | None = None
     without_stripe: bool = False
     can_end_without_stripe: bool = False
+    charges_may_continue: bool = False
 
 
 END: Final = "end"
@@ -137,6 +139,24 @@ class Removal:
     @property
     def key(self) -> str:
         return f"{self.chat_id}:{self.telegram_user_id}"
+
+    @property
+    def overdue_since(self) -> int | None:
+        """Since when the user should be out."""
+        return self.since or self.finished_at
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Somebody should be out of a chat and is not.
+
+    Attributes:
+        since: the oldest such time of a purchase.
+        state: ``failed`` where any removal failed, else ``revoking``.
+    """
+
+    since: int
+    state: Literal["failed", "revoking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -726,6 +746,24 @@ class Purchase:
         """The invite link this purchase let its buyer in by, where the store told us."""
         links: Mapping[str, str] = self.data("link").get("invite_links") or {}
         return links.get(chat_id)
+
+    @cached_property
+    def overdue(self) -> Overdue | None:
+        """Since when somebody is in a chat who should be out; ``None``: nobody is, as far as is
+        known.
+
+        A removal that is planned counts from its plan; one that can't be planned yet, from the time
+        the plan was due.
+        """
+        removals = [r for r in self.own.removals.values() if r.state in ("failed", "revoking")]
+        since = [r.overdue_since or self.ended_at or 0 for r in removals]
+        if self.plan_is_stale and self.lost:
+            settled = self.settle_until if self.settles else None
+            since.append(settled or self.ended_at or 0)
+        if not since:
+            return None
+        failed = any(removal.state == "failed" for removal in removals)
+        return Overdue(min(since), "failed" if failed else "revoking")
 
     # -- what must still happen -----------------------------------------------------------------
 

@@ -362,6 +362,11 @@ def declare_end(purchase: Purchase, end: End, *, now: int) -> Own:
     return own
 
 
+def after_cancel(purchase: Purchase, at: int) -> Purchase:
+    """The purchase as it will be when it has ended by the owner's word at ``at``."""
+    return replace(purchase, own=declare_end(purchase, End(at, "cancelled_by_owner"), now=at))
+
+
 def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
     """Our part after a step failed for now: tried again later, and later each time."""
     earlier = purchase.own.retries.get(step)
@@ -371,14 +376,23 @@ def postpone(purchase: Purchase, step: str, error: str, *, now: int) -> Own:
 
 
 def refuse(
-    purchase: Purchase, error: str, *, now: int, can_end_without_stripe: bool = False
+    purchase: Purchase,
+    error: str,
+    *,
+    now: int,
+    can_end_without_stripe: bool = False,
+    charges_may_continue: bool = False,
 ) -> Own:
     """Our part after Stripe said that it will never do what the intent asks."""
     intent = purchase.own.intent
     if intent is None or intent.phase == "refused":
         return purchase.own
     refused = replace(
-        intent, phase="refused", error=error, can_end_without_stripe=can_end_without_stripe
+        intent,
+        phase="refused",
+        error=error,
+        can_end_without_stripe=can_end_without_stripe,
+        charges_may_continue=charges_may_continue,
     )
     own = replace(purchase.own, intent=refused).without_retry("stripe")
     return own.logged(Audit(now, "system", "cancel_refused", error))

@@ -65,6 +65,7 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
         "payment_method": id_of(raw.get("default_payment_method"))
         or id_of(raw.get("default_source")),
         "schedule": id_of(raw.get("schedule")),
+        "latest_invoice": id_of(raw.get("latest_invoice")),
         **_metadata(raw),
         "livemode": raw["livemode"],
     }
@@ -273,6 +274,8 @@ def invoice(raw: Mapping[str, Any]) -> Raw:
         "subscription": subscription_of_invoice(raw),
         "status": raw["status"],
         "created_at": raw["created"],
+        "remaining": raw.get("amount_remaining"),
+        "remaining_currency": raw.get("currency"),
     }
 
 

@@ -119,6 +119,26 @@ class Driver:
         finally:
             self.records.release(key, owner)
 
+    def retry(self, key: Key, who: steps.Who) -> None:
+        """Make the removals of a purchase due that failed or wait, by the owner's word; another
+        who changes the purchase now does as well."""
+        owner = uuid.uuid4().hex
+        record = self.records.lease(key, owner)
+        if record is None:
+            return
+        now = int(self.clock())
+        try:
+            if steps.request_revocation(record.purchase, who=who, now=now) is not None:
+                self.records.save_own(
+                    record,
+                    owner,
+                    lambda p: steps.request_revocation(p, who=who, now=now) or p.own,
+                )
+        except LeaseLost:
+            return
+        finally:
+            self.records.release(key, owner)
+
     def drive_leased(
         self, record: Record, owner: str, *, deadline: float, interactive: bool = False
     ) -> Purchase:
@@ -290,7 +310,13 @@ class Driver:
                 return steps.end_without_stripe(
                     p, charges_may_continue=charges_may_continue, now=now
                 )
-            return steps.refuse(p, error, now=now, can_end_without_stripe=True)
+            return steps.refuse(
+                p,
+                error,
+                now=now,
+                can_end_without_stripe=True,
+                charges_may_continue=charges_may_continue,
+            )
 
         return self.records.save_own(record, owner, change)
 

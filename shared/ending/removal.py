@@ -410,9 +410,7 @@ class AccessRemover:
         live = [
             purchase
             for purchase in purchases
-            if purchase.gives_access_at(now)
-            and purchase.telegram_user_id == step.user_id
-            and (purchase.livemode or not step.purchase.livemode)
+            if access.may_keep(purchase, step.user_id, step.purchase, now)
         ]
         products = products_of(self.table, step.tenant, live)
         opened = {

@@ -148,23 +148,7 @@ def chats_json(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
             for chat in sorted(access.chats_opened(purchase, context.products))
             if not _is_usable(chat, context)
         ]
-    planned = {(r.chat_id, r.telegram_user_id) for r in removals if r.state != "kept"}
-    if purchase.plan_is_stale:
-        leaving = access.leaving(purchase, context.products)
-        due_at = purchase.plan_at or None
-        shown += [
-            _row(
-                chat,
-                leaver,
-                "revoking",
-                context,
-                reason=SETTLING,
-                detail="The end is new: what else is on its way is waited for.",
-                next_attempt_at=due_at,
-            )
-            for chat, leaver in sorted(leaving)
-            if (chat, leaver) not in planned
-        ]
+    shown += _not_planned(purchase, context)
     for removal in removals:
         if (removal.chat_id, removal.telegram_user_id) in opened:
             continue
@@ -172,6 +156,44 @@ def chats_json(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
             continue  # of somebody, or something, that was replaced: the history tells
         shown.append(_removal(purchase, removal, context))
     return shown
+
+
+def overdue_json(purchase: Purchase, context: Context) -> list[tuple[int, dict[str, Any]]]:
+    """The chats somebody should be out of and is not, each with the time since when."""
+    overdue = purchase.overdue
+    if overdue is None:
+        return []
+    removals = [r for r in purchase.own.removals.values() if r.state in ("failed", "revoking")]
+    rows = [
+        (removal.overdue_since or overdue.since, _removal(purchase, removal, context))
+        for removal in removals
+    ]
+    rows += [(overdue.since, row) for row in _not_planned(purchase, context)]
+    return sorted(rows, key=lambda row: (row[0], row[1]["chat_id"], row[1]["telegram_user_id"]))
+
+
+def _not_planned(purchase: Purchase, context: Context) -> list[dict[str, Any]]:
+    """The chats somebody is about to leave by a change that no removal is planned for yet."""
+    if not purchase.plan_is_stale:
+        return []
+    removals = purchase.own.removals.values()
+    planned = {(r.chat_id, r.telegram_user_id) for r in removals if r.state != "kept"}
+    reason, detail = SETTLING, "The end is new: events that are on their way are waited for."
+    if "plan" in purchase.own.retries:
+        reason, detail = STRIPE_UNREACHABLE, "Stripe could not be asked what the product opens."
+    return [
+        _row(
+            chat,
+            leaver,
+            "revoking",
+            context,
+            reason=reason,
+            detail=detail,
+            next_attempt_at=purchase.plan_at or None,
+        )
+        for chat, leaver in sorted(access.leaving(purchase, context.products))
+        if (chat, leaver) not in planned
+    ]
 
 
 def _opened(chat_id: str, user: str | None, context: Context) -> dict[str, Any]:

@@ -23,11 +23,11 @@ from typing import Any
 
 from shared.domain.clock import Clock, system_clock
 from shared.domain.customer import Account, customer_id_of, identity, summarize
-from shared.domain.errors import TryAgainLater
+from shared.domain.errors import NotFound, TryAgainLater
 from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
-from shared.storage.items import Record, dumps
-from shared.storage.keys import profile_key
+from shared.storage.items import Record, dumps, from_item
+from shared.storage.keys import profile_key, purchase_key
 from shared.storage.records import MAX_CONFLICTS, Records
 from shared.tenant import Tenant
 
@@ -105,6 +105,43 @@ class Customers:
         """The customer an account is filed under."""
         customer_id = _filed_under(self._records.get(profile_key(tenant, account)))
         return None if customer_id is None else self.get(tenant, customer_id)
+
+    def of_accounts(self, tenant: Tenant, accounts: Iterable[str]) -> dict[str, CustomerEntry]:
+        """The same for several accounts, in two batch reads; those that are shown nowhere are left
+        out."""
+        keys = {account: profile_key(tenant, account) for account in accounts}
+        profiles = self._table.batch_get((key.pk, key.sk) for key in keys.values())
+        filed = {
+            account: _filed_under(from_item(profiles[key.pk, key.sk]))
+            for account, key in keys.items()
+            if (key.pk, key.sk) in profiles
+        }
+        items = self._table.batch_get(
+            (tenant.customer_pk(customer_id), "CUSTOMER")
+            for customer_id in filed.values()
+            if customer_id is not None
+        )
+        entries = {}
+        for account, customer_id in filed.items():
+            stored = _unpack(items.get((tenant.customer_pk(customer_id or ""), "CUSTOMER")))
+            if customer_id is not None and stored.row is not None:
+                entries[account] = CustomerEntry(
+                    customer_id, json.loads(stored.row), stored.accounts
+                )
+        return entries
+
+    def purchase(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:
+        """A purchase of a customer.
+
+        Raises:
+            NotFound: there is no such customer in this store, or no such purchase of theirs.
+        """
+        customer = self.get(tenant, customer_id)
+        for account in () if customer is None else customer.accounts:
+            record = self._records.get(purchase_key(tenant, account, purchase_id))
+            if record is not None and record.purchase.visible:
+                return record
+        raise NotFound
 
     def keys(self, tenant: Tenant, customer_id: str) -> frozenset[RowKey]:
         """The rows of the index that a customer has."""

@@ -307,6 +307,16 @@ class Table:
             if start is None:
                 return
 
+    def rows_of_index(self, index: str, most_pages: int) -> Iterator[Item]:
+        """The rows of a sparse index, of all partitions; at most so many pages of 1 MB."""
+        request: dict[str, Any] = {"TableName": self.name, "IndexName": index}
+        for _ in range(most_pages):
+            answer = self._call("scan", **request)
+            yield from map(unmarshal, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     # -- parts of a transaction ----------------------------------------------------------------
 
     def put_action(self, item: Item, condition: str | None = None, **values: Any) -> Item:

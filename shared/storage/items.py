@@ -20,6 +20,8 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``lease_owner/_until``    who may write ``own`` and act on it
 ``reindex_at``            set while the customer list doesn't show this record's facts yet
 ``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
+``attention_pk``, ``_at`` since when somebody should be out of a chat and is not, for the index of
+                          these, with ``attention``: ``failed`` or ``revoking``
 ``ref``, ``subscription`` for the index by Stripe's ids
 ========================  =========================================================================
 """
@@ -40,6 +42,7 @@ from shared.domain.purchase import Own, Purchase
 from shared.domain.timeline import Timeline, of_source
 from shared.storage.dynamo import Item
 from shared.storage.keys import DUE_SHARDS, Key
+from shared.tenant import store_of
 
 FACTS: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
     "PURCHASE": purchase.source_facts,
@@ -168,6 +171,11 @@ def to_item(record: Record) -> Item:
     if due_at is not None:
         item["due_at"] = due_at
         item["due_shard"] = due_shard(record.key)
+    overdue = record.purchase.overdue if record.key.kind == "PURCHASE" else None
+    if overdue is not None:
+        item["attention_pk"] = store_of(record.key.pk).attention_pk()
+        item["attention_at"] = overdue.since
+        item["attention"] = overdue.state
     return {name: value for name, value in item.items() if value is not None}
 
 

@@ -10,6 +10,7 @@ from shared.tenant import Tenant, store_of
 
 DUE_INDEX = "due"
 REF_INDEX = "by_ref"
+ATTENTION_INDEX = "attention"
 DUE_SHARDS = tuple(str(shard) for shard in range(8))
 
 
@@ -100,9 +101,16 @@ def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) 
     return Key(tenant.sold_pk(mode, product_id), f"SOLD#{purchase_id}")
 
 
+def retry_key(tenant: Tenant) -> Key:
+    """A note that every overdue removal of a store is to be tried again."""
+    return Key(tenant.attention_pk(), "RETRY")
+
+
 def due_key(item: Mapping[str, Any]) -> Key:
     """The key of what a row of the ``due`` index stands for."""
     key = Key(item["pk"], item["sk"])
+    if key.kind == "RETRY":
+        return retry_key(store_of(key.pk))
     if key.kind != "REPLAN":
         return key
     _, mode, product_id = key.sk.split("#", 2)

@@ -148,7 +148,7 @@ class Products:
             return
         mode = "live" if livemode else "test"
         if self.records.sold(tenant, mode, product_id, "", 1):
-            self.records.mark_for_replanning(replan_key(tenant, product_id, livemode))
+            self.records.mark(replan_key(tenant, product_id, livemode))
 
     def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> int:
         """Claim the chats for the store; how many are another's."""

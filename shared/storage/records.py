@@ -392,17 +392,22 @@ class Records:
             return after, self.table.put_action(item, "rev = :rev", rev=profile.rev)
         return after, self.table.put_action(item, "attribute_not_exists(pk)")
 
-    # -- products whose past changed --------------------------------------------------------------
+    # -- tasks of the sweep -----------------------------------------------------------------------
 
-    def mark_for_replanning(self, key: Key) -> None:
-        """Have the sweep look at every purchase of a product, from the first."""
+    def mark(self, key: Key, **own: Any) -> None:
+        """Give the sweep a task that concerns many purchases, to be done from the first.
+
+        Args:
+            own: what the sweep must know of it.
+        """
         now = self._now()
         self.table.update_blind(
             key.pk,
             key.sk,
-            "SET reindex_at = :now, due_at = :now, due_shard = :shard REMOVE own ADD rev :one",
+            "SET reindex_at = :now, due_at = :now, due_shard = :shard, own = :own ADD rev :one",
             now=now,
             shard=due_shard(key),
+            own=dumps(own),
             one=1,
         )
 
@@ -425,15 +430,17 @@ class Records:
             for note in itertools.islice(notes, most)
         ]
 
-    def replanned(self, mark: Record, after: str | None) -> None:
-        """Note how far the purchases of a product were looked at; no-op when it was marked again.
+    def got_to(self, mark: Record, after: Any) -> None:
+        """Note how far a task was done; no-op when it was given again.
 
         Args:
-            after: the id of the last one; ``None``: all of them.
+            after: what was done last, JSON; ``None``: all of it.
         """
         done = replace(mark, own={}, reindex_at=None)
         try:
-            self._put(mark, done if after is None else replace(mark, own={"after": after}))
+            self._put(
+                mark, done if after is None else replace(mark, own={**mark.own, "after": after})
+            )
         except ConditionFailed:
             return
 

@@ -114,7 +114,9 @@ def name_of(key: Key, *, settling: bool = False) -> str:
 
 
 def event_of(key: Key) -> dict[str, str]:
-    """What the revoker is invoked with."""
+    """What the revoker is invoked with; nothing for a task of the sweep."""
+    if key.kind != "PURCHASE":
+        return {}
     return {
         "store": store_of(key.pk).store_id,
         "account": account_of(key.pk),

@@ -120,7 +120,7 @@ def effect_before_the_intent() -> Iterator[None]:
     cancel = Canceller.cancel
 
     def hasty(self: Canceller, tenant: Any, customer_id: str, purchase_id: str, **more: Any) -> Any:
-        record = self._find(tenant, customer_id, purchase_id)
+        record = self.driver.customers.purchase(tenant, customer_id, purchase_id)
         purchase = record.purchase
         if purchase.kind == "subscription" and purchase.is_live:
             ref, key = self.driver._ref(record), uuid.uuid4().hex

@@ -249,6 +249,16 @@ class MemoryDynamo:
             answer["LastEvaluatedKey"] = _start_key(index, items[-1])
         return answer
 
+    def scan(self, **request: Any) -> dict[str, Any]:
+        """The rows of a sparse index, all at once."""
+        _only(request, frozenset({"TableName", "IndexName", "ExclusiveStartKey"}))
+        with self._lock:
+            table = self._table(request)
+            index = table.indexes[request["IndexName"]]
+            rows = [row for partition in index.rows.values() for row in partition]
+            items = [index.project(table.items[pk][sk]) for _, pk, sk in rows]
+            return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+
     # -- writes ----------------------------------------------------------------------------------
 
     def put_item(self, **request: Any) -> dict[str, Any]:

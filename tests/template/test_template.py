@@ -342,14 +342,18 @@ def test_the_records_are_backed_up_and_cannot_be_deleted_by_mistake() -> None:
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_the_records_expire_and_are_found_by_what_is_due_and_by_reference() -> None:
+def test_the_records_expire_and_have_an_index_of_what_is_due_overdue_and_of_references() -> None:
     table = properties("RecordsTable")
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_ttl", "Enabled": True}
     indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
     assert {
         name: [key["AttributeName"] for key in index["KeySchema"]]
         for name, index in indexes.items()
-    } == {"due": ["due_shard", "due_at"], "by_ref": ["ref"]}
+    } == {
+        "due": ["due_shard", "due_at"],
+        "by_ref": ["ref"],
+        "attention": ["attention_pk", "attention_at"],
+    }
     assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
     assert indexes["by_ref"]["Projection"] == {
         "ProjectionType": "INCLUDE",
