@@ -43,6 +43,7 @@ _BOOKKEEPING = (
     "rev",
     "written_at",
     "settle_until",
+    "attention_at",
     "lease_",
     "parked_at",
     "dirty",

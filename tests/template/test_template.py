@@ -29,6 +29,7 @@ WRITE = (
 RECORDS = '{"Fn::GetAtt": ["RecordsTable", "Arn"]}'
 BY_REF = '{"Fn::Sub": "${RecordsTable.Arn}/index/by_ref"}'
 DUE = '{"Fn::Sub": "${RecordsTable.Arn}/index/due"}'
+ATTENTION = '{"Fn::Sub": "${RecordsTable.Arn}/index/attention"}'
 INDEX = '{"Fn::GetAtt": ["CustomerIndexTable", "Arn"]}'
 SCHEDULES = json.dumps(
     {
@@ -88,6 +89,7 @@ PERMISSIONS: dict[str, Permissions] = {
     "GetCustomer": {
         **logs("GetCustomer"),
         RECORDS: set(READ),
+        ATTENTION: {"dynamodb:Query"},
         **reads("CursorSecret"),
     },
     "CancelPurchase": {**logs("CancelPurchase"), **ACTING, **REMOVING, **DELETING},
@@ -111,6 +113,7 @@ PERMISSIONS: dict[str, Permissions] = {
         **DELETING,
         BY_REF: {"dynamodb:Query"},
         DUE: {"dynamodb:Query"},
+        ATTENTION: {"dynamodb:Query", "dynamodb:Scan"},
         '{"Fn::GetAtt": ["RevokerFailures", "Arn"]}': {"sqs:SendMessage"},
     },
     "ConsoleLogin": logs("ConsoleLogin"),
@@ -130,6 +133,12 @@ ROUTES = {
         "CancelPurchase",
         True,
     ),
+    ("get", "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel_preview"): (
+        "GetCustomer",
+        True,
+    ),
+    ("get", "/v1/attention"): ("GetCustomer", True),
+    ("post", "/v1/attention/retry"): ("CancelPurchase", True),
     ("post", "/v1/webhooks/stripe"): ("StripeWebhook", False),
 }
 
