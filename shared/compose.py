@@ -118,13 +118,14 @@ BUDGETS: dict[str, Budget] = {
         look=Calls(connect=0.3, read=1.2),
         telegram=4.0,
     ),
-    # Stripe waits for the answer, and gets one within ten seconds whatever Stripe's own API does.
+    # Stripe waits for the answer, and gets one within ten seconds whatever Stripe's own API does. A
+    # cold start takes a second or two before the first request, so that must be short.
     "stripe_webhook": Budget(
         timeout=20,
         services=_CHANGING,
         begin_within=7.0,
         aws=_WAITED_FOR,
-        stripe=Calls(connect=1.0, read=5.0),
+        stripe=Calls(connect=1.0, read=3.0),
     ),
     "store_events": Budget(
         timeout=75,

@@ -20,6 +20,9 @@ GATEWAY_SECONDS = 30
 ANSWER_SECONDS = 10
 OF_THE_API = ("list_customers", "get_customer", "cancel_purchase", "stripe_webhook")
 CALLING = {name: budget for name, budget in BUDGETS.items() if budget.aws is not None}
+# A cold start imports Stripe's SDK before the first request to Stripe.
+COLD_START_SECONDS = 2.5
+ASKING_STRIPE = {name: budget for name, budget in BUDGETS.items() if budget.stripe is not None}
 ACTING = {name: budget for name, budget in BUDGETS.items() if budget.telegram is not None}
 
 
@@ -99,3 +102,15 @@ def test_a_call_takes_its_attempts_and_the_waits_between_them() -> None:
     budget = Budget(timeout=1, aws=BUDGETS["list_customers"].aws)
     assert budget.aws is not None
     assert budget.aws.longest_seconds == 2 * (1.0 + 1.5) + 1
+
+
+@pytest.mark.parametrize("name", ASKING_STRIPE)
+def test_a_cold_start_leaves_time_to_ask_stripe(name: str) -> None:
+    budget = ASKING_STRIPE[name]
+    assert budget.stripe is not None
+    assert budget.begin_within - budget.stripe.longest_seconds > COLD_START_SECONDS
+
+
+def test_the_webhook_answers_within_ten_seconds_whatever_stripe_does() -> None:
+    # No request to Stripe lasts longer than until then, and nothing begins after it.
+    assert BUDGETS["stripe_webhook"].begin_within < ANSWER_SECONDS

@@ -177,7 +177,7 @@ class Watched:
         """Make the parts of every function, as an earlier invocation would have."""
         for function in ("stripe_webhook", "cancel_purchase", "period_end_revoker"):
             parts = compose.function(function)
-            assert all((parts.secrets, parts.reader, parts.schedules))
+            assert all((parts.secrets, parts.reader, parts.schedules, parts.attention))
             if parts.budget.telegram is not None:
                 assert parts.driver
 

@@ -89,6 +89,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel_preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a cancel would do */
+        get: operations["previewCancel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/attention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Everybody who should be out of a chat and is not, the oldest first */
+        get: operations["listAttention"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/attention/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Retry every removal that failed or waits for long, in the background */
+        post: operations["retryAll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/products": {
         parameters: {
             query?: never;
@@ -573,6 +624,101 @@ export interface components {
             message?: string;
         };
         WebhookReceived: Record<string, never>;
+        AttentionItem: {
+            customer: components["schemas"]["Customer"] | null;
+            /** @description As in the customer's `purchases` */
+            purchase_id: string;
+            product: components["schemas"]["PurchasedProduct"] | null;
+            chat: components["schemas"]["ChatAccess"];
+            /** @description Who should be out */
+            telegram_user_id: string | null;
+            /**
+             * @description `revoking` for more than 15 minutes
+             * @enum {string}
+             */
+            state: "failed" | "revoking";
+            /** @description A stable code; `stripe_unreachable`: nobody is removed before Stripe was asked what else this person bought */
+            reason: string | null;
+            /** @description A sentence for the owner */
+            detail: string | null;
+            /**
+             * Format: date-time
+             * @description Since when this person should be out; ISO 8601, UTC
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description ISO 8601, UTC
+             */
+            next_attempt_at: string | null;
+        };
+        AttentionPage: {
+            /** @description The oldest first */
+            items: components["schemas"]["AttentionItem"][];
+            /** @description Of the next page; null at the end */
+            next_cursor: string | null;
+        };
+        RetryAccepted: {
+            /**
+             * @description The removals are tried within minutes
+             * @constant
+             */
+            accepted: true;
+        };
+        EmptyRequest: Record<string, never>;
+        PreviewReason: {
+            /** @description Whose purchase it is; null for a customer that is shown nowhere */
+            customer_id: string | null;
+            /** @description The purchase that still opens the chat */
+            purchase_id: string;
+            product: components["schemas"]["PurchasedProduct"] | null;
+        };
+        PreviewChat: {
+            /** @description As the product names it */
+            chat_id: string;
+            /** @description As Telegram last told it */
+            title: string | null;
+            /**
+             * @description `not_linked`: no Telegram account is linked; `cannot`: nobody can be removed from this chat
+             * @enum {string}
+             */
+            effect: "leaves" | "keeps" | "not_linked" | "cannot";
+            /** @description Of `keeps` the purchase that still opens the chat, of `cannot` a stable code; else null */
+            because: components["schemas"]["PreviewReason"] | string | null;
+        };
+        OpenInvoice: {
+            /** @description Still to be paid, in the currency's minor unit */
+            amount: number;
+            /** @description ISO code in lower case */
+            currency: string;
+        };
+        PreviewCharges: {
+            /**
+             * @description What becomes of the charges. `never_charged`: the trial ends and nothing was charged; `nothing_to_charge`: it is no subscription; `ends_without_stripe`: Stripe has nothing to end, with `without_stripe` it ends here; `charges_may_continue`: likewise, and the account is closed or disconnected, so that nobody knows what it charges
+             * @enum {string}
+             */
+            text_code: "no_further_charges" | "no_charges_after_period" | "never_charged" | "nothing_to_charge" | "ends_without_stripe" | "charges_may_continue";
+            open_invoice: components["schemas"]["OpenInvoice"] | null;
+            /** @description Stripe goes on collecting the open invoice until the end of the period */
+            collection_continues: boolean;
+        };
+        PreviewOption: {
+            when: components["schemas"]["When"];
+            /**
+             * Format: date-time
+             * @description Null: at once; ISO 8601, UTC
+             */
+            ends_at: string | null;
+            /** @description It already ends then */
+            no_op: boolean;
+            charges: components["schemas"]["PreviewCharges"];
+            /** @description Who leaves what, the purchases of other customers with the same Telegram account considered */
+            chats: components["schemas"]["PreviewChat"][];
+        };
+        CancelPreview: {
+            /** @description Empty: nothing is left to cancel */
+            options: components["schemas"]["PreviewOption"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -1041,6 +1187,230 @@ export interface operations {
             };
             /** @description `stripe_refused` */
             502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A service we depend on is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    previewCancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As in the list */
+                customer_id: string;
+                /** @description As in the customer's `purchases` */
+                purchase_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Each way to cancel */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CancelPreview"];
+                };
+            };
+            /** @description No valid access token (answered by the gateway, or by the function) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description The token names no single store */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description No such customer or purchase in this store */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_request`: `detail` names the parameter or field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A service we depend on is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAttention: {
+        parameters: {
+            query?: {
+                /** @description Rows per page */
+                limit?: number;
+                /** @description `next_cursor` of the page before; bound to the store and the query */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttentionPage"];
+                };
+            };
+            /** @description No valid access token (answered by the gateway, or by the function) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description The token names no single store */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description `invalid_request`: `detail` names the parameter or field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A service we depend on is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retryAll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EmptyRequest"];
+            };
+        };
+        responses: {
+            /** @description The sweep tries them */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetryAccepted"];
+                };
+            };
+            /** @description No valid access token (answered by the gateway, or by the function) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description The token names no single store */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description `invalid_request`: `detail` names the parameter or field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
