@@ -222,8 +222,15 @@ class Doctor:
         chats, bot_id = self.parts.chats, gateway.bot_id(timeout=TELEGRAM_SECONDS)
         for tenant in self.stores():
             for chat_id in self._chats_of(tenant):
-                chat = chats.get(chat_id)
-                if chat is None or chat.store != tenant.store_id or chat.migrated_to is not None:
+                standing = chats.standings(tenant, [chat_id])[chat_id]
+                if standing.reason is not None:
+                    yield Finding(
+                        f"chat {chat_id} of {tenant.store_id}",
+                        f"nobody is removed from it: {standing.detail}",
+                        "docs/runbook/foreign-chats.md",
+                    )
+                    continue
+                if standing.current_id != chat_id:
                     continue
                 answer = gateway.get_chat_member(chat_id, bot_id, timeout=TELEGRAM_SECONDS)
                 member = answer.result if isinstance(answer.result, dict) else {}

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
     from shared.ending.catch_up import CatchUp
     from shared.ending.drive import Driver
+    from shared.ending.rights import Rights
     from shared.ending.waking import Waking
     from shared.integrations.stripe_gateway import StripeGateway
     from shared.integrations.telegram_gateway import TelegramGateway
     from shared.showing.attention import AttentionList
+    from shared.showing.chats import ChatList
     from shared.showing.preview import Previews
     from shared.showing.reader import Reader
     from shared.storage.attention import Attention
@@ -294,6 +296,12 @@ class Composition:
         return AttentionList(self.reader, self.attention, self.leaves.clock)
 
     @cached_property
+    def chat_list(self) -> ChatList:
+        from shared.showing.chats import ChatList
+
+        return ChatList(self.records_table, self.chats)
+
+    @cached_property
     def previews(self) -> Previews:
         from shared.showing.preview import Previews
         from shared.storage.telegram_users import TelegramUsers
@@ -304,7 +312,7 @@ class Composition:
     def chats(self) -> Chats:
         from shared.storage.chats import Chats
 
-        return Chats(self.records_table)
+        return Chats(self.records_table, self.registry, self.leaves.clock)
 
     @cached_property
     def registry(self) -> Registry:
@@ -427,6 +435,12 @@ class Composition:
         )
 
     @cached_property
+    def rights(self) -> Rights:
+        from shared.ending.rights import Rights
+
+        return Rights(self.chats, self.registry, self.telegram, self.bot, self.leaves.clock)
+
+    @cached_property
     def driver(self) -> Driver:
         from shared.ending.drive import Driver
         from shared.ending.removal import AccessRemover
@@ -441,6 +455,7 @@ class Composition:
             remover=AccessRemover(
                 self.records_table,
                 self.telegram,
+                self.chats,
                 clock=self.leaves.clock,
                 monotonic=self.leaves.monotonic,
                 sleep=self.leaves.sleep,

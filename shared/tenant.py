@@ -41,6 +41,10 @@ class Tenant:
         """The store's products, one item each."""
         return f"{self.store_id}#PRODUCTS"
 
+    def chats_pk(self) -> str:
+        """The chats that the store names, one item each."""
+        return f"{self.store_id}#CHATS"
+
     def sold_pk(self, mode: str, product_id: str) -> str:
         """The purchases of one product, ``mode`` being ``live`` or ``test``."""
         return f"{self.store_id}#SOLD#{mode}#{product_id}"

@@ -59,13 +59,14 @@ BUILDERS = (
     "customer_pk",
     "products_pk",
     "sold_pk",
+    "chats_pk",
     "telegram_user_pk",
     "requests_pk",
     "index_pk",
     "attention_pk",
 )
 MAY_READ_DUE = re.compile(
-    r"/(functions/period_end_revoker/(?:revoke|handler)|(local|customers_cli)/\w+|tests/.*)\.py$"
+    r"/(functions/period_end_revoker/revoke|(local|customers_cli)/\w+|tests/.*)\.py$"
 )
 
 # Twelve zeros are the account of the local run, in its ARNs.

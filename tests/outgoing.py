@@ -197,6 +197,7 @@ BOT_API: dict[str, Parameters] = {
     "getMe": {},
     "getChat": _CHAT,
     "getChatMember": {**_CHAT, **_USER},
+    "getChatAdministrators": _CHAT,
     "unbanChatMember": {**_CHAT, **_USER, "only_if_banned": ((bool,), False)},
     "revokeChatInviteLink": {**_CHAT, "invite_link": ((str,), True)},
 }

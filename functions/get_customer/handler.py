@@ -1,5 +1,5 @@
 """One customer (``GET /v1/customers/{customer_id}``, ``.../transactions``,
-``.../purchases/{purchase_id}/cancel_preview``) and ``GET /v1/attention``."""
+``.../purchases/{purchase_id}/cancel_preview``), ``GET /v1/attention`` and ``GET /v1/chats``."""
 
 from __future__ import annotations
 
@@ -85,6 +85,13 @@ def list_attention() -> Response[str]:
     items, following = parts().attention_list.page(tenant, limit=limit, position=position)
     more = None if following is None else cursor.encode(parts().cursor_key(), bind, following)
     return json_response({"items": items, "next_cursor": more})
+
+
+@app.get("/v1/chats")
+def list_chats() -> Response[str]:
+    event, tenant = _request()
+    query_params(event, frozenset())
+    return json_response(parts().chat_list.of(tenant))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from shared.domain.search import make_query, normalize
 from shared.http import cursor
 from shared.http.app import limit_of, single
 from shared.storage.customer_index import CustomerIndex, Page
-from shared.storage.items import Record, from_item
-from shared.storage.products import id_of, mode_of, name_of
+from shared.storage.products import all_products, id_of, mode_of, name_of
 from shared.storage.records import Records
 from shared.tenant import Tenant
 
@@ -64,23 +63,13 @@ def list_products(records: Records, tenant: Tenant) -> dict[str, Any]:
 
     The same id in live and in test mode is two products.
     """
-    found = records.table.query_all(
-        "pk = :pk AND sk BETWEEN :first AND :last",
-        pk=tenant.products_pk(),
-        first="PRODUCT#",
-        last="PRODUCT#~",
-    )
-    # A product from before the keys had a mode comes last, and gives way.
-    records_by_mode: dict[tuple[bool, str], Record] = {}
-    for record in map(from_item, found):
-        records_by_mode.setdefault((mode_of(record), id_of(record)), record)
     items = [
         {
-            "product_id": product_id,
-            "name": name_of(record) or product_id,
-            "payment_provider": "stripe" if livemode else "stripe_test",
+            "product_id": id_of(record),
+            "name": name_of(record) or id_of(record),
+            "payment_provider": "stripe" if mode_of(record) else "stripe_test",
         }
-        for (livemode, product_id), record in records_by_mode.items()
+        for record in all_products(records.table, tenant)
     ]
     items.sort(key=lambda i: (normalize(i["name"]), i["product_id"], i["payment_provider"]))
     return {"items": items}

@@ -27,7 +27,8 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _handle(event: dict[str, Any], parts: Composition) -> dict[str, Any]:
-    revoker, deadline = Revoker(parts.driver, parts.attention), parts.deadline.act_until
+    revoker = Revoker(parts.driver, parts.attention, parts.rights)
+    deadline = parts.deadline.act_until
     if "purchase_id" not in event:
         swept = revoker.sweep(deadline=deadline)
         _report(swept, parts)
@@ -44,10 +45,10 @@ def _report(swept: Swept, parts: Composition) -> None:
     metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
+    if swept.failing is not None and swept.late is not None:
+        metrics.add_metric(name="RemovalsFailing", unit=MetricUnit.Count, value=swept.failing)
+        metrics.add_metric(name="RemovalsLate", unit=MetricUnit.Count, value=swept.late)
     try:
-        backlog = parts.attention.backlog(int(parts.leaves.clock()))
-        metrics.add_metric(name="RemovalsFailing", unit=MetricUnit.Count, value=backlog.failed)
-        metrics.add_metric(name="RemovalsLate", unit=MetricUnit.Count, value=backlog.late)
         bot = parts.bot.state()
     except (OutOfTime, *AWS_ERRORS):  # the numbers above are told all the same
         return

@@ -6,20 +6,27 @@ purchase is found whatever was lost on the way: an invocation, a schedule, an an
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from shared.domain import steps
 from shared.domain.steps import Who
 from shared.ending.drive import Driver
+from shared.ending.rights import NoAnswer, Rights
 from shared.observability import log_failure
-from shared.storage.attention import Attention, Place
+from shared.storage.attention import Attention, Backlog, Place
+from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.items import Record
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, due_key
 from shared.tenant import Tenant, account_of, store_of
 
 # Purchases looked at in one sweep because a product's past turned out to be another.
 MOST_REPLANNED = 100
+# Chats that one sweep looks at, those where removals wait and the others each.
+MOST_LOOKED_AT = 50
 # Overdue removals made due in one sweep because the owner asked for all of them.
 MOST_RETRIED = 500
 # A sweep ends after the database timed out at so many records in a row.
@@ -34,21 +41,28 @@ class Swept:
         purchases: driven now.
         products: products whose past changed, with purchases looked at again.
         retried: purchases whose removals were made due because an owner asked for all of them.
+        chats: chats in which the bot's rights were looked at.
         profiles: customers the list was brought up to date for.
         failed: left due because of an error.
         busy: left to whoever drives them now.
         oldest_seconds: how long the oldest due item had been waiting.
         finished: whether everything that was due was looked at.
+        failing: purchases with a removal that failed, when the sweep began; ``None``: they could
+            not be counted.
+        late: purchases whose removals wait for more than 15 minutes, likewise.
     """
 
     purchases: int = 0
     products: int = 0
     retried: int = 0
+    chats: int = 0
     profiles: int = 0
     failed: int = 0
     busy: int = 0
     oldest_seconds: int = 0
     finished: bool = True
+    failing: int | None = None
+    late: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,7 @@ class Revoker:
 
     driver: Driver
     attention: Attention
+    rights: Rights
 
     def revoke(self, key: Key, *, deadline: float) -> bool:
         """Look at one purchase again and do what is due.
@@ -68,6 +83,7 @@ class Revoker:
 
     def sweep(self, *, deadline: float) -> Swept:
         """Do everything that is due, oldest first, until the deadline."""
+        backlog = self._try_again(deadline)
         counts: Counter[str] = Counter()
         oldest = timeouts = 0
         finished = True
@@ -86,6 +102,10 @@ class Revoker:
                 if record.key.kind == "REPLAN":
                     left -= self._replan(record, left, deadline)
                     counts["products"] += 1
+                elif record.key.kind == "CHAT":
+                    if counts["chats"] < MOST_LOOKED_AT:
+                        counts["chats"] += 1
+                        self._look_at_chat(record.key)
                 elif record.key.kind == "RETRY":
                     counts["retried"] += self._retry_all(record, deadline)
                 else:
@@ -103,12 +123,50 @@ class Revoker:
             purchases=counts["purchases"],
             products=counts["products"],
             retried=counts["retried"],
+            chats=counts["chats"],
             profiles=counts["profiles"],
             failed=counts["failed"],
             busy=counts["busy"],
             oldest_seconds=oldest,
             finished=finished,
+            failing=None if backlog is None else backlog.failed,
+            late=None if backlog is None else backlog.late,
         )
+
+    def _try_again(self, deadline: float) -> Backlog | None:
+        """Make removals due that failed because the bot had lost its rights, where it has them
+        again. Chats are looked at in no order, so that none waits for ever."""
+        now = int(self.driver.clock())
+        try:
+            backlog = self.attention.backlog(now)
+        except AWS_ERRORS as error:
+            log_failure("what is overdue could not be counted", error)
+            self.driver.records.table.deadline.go_on()
+            return None
+        waiting = list(backlog.by_chat.items())
+        random.shuffle(waiting)
+        for (tenant, chat_id), keys in waiting[:MOST_LOOKED_AT]:
+            if self.driver.monotonic() >= deadline:
+                break
+            try:
+                if self.rights.look(tenant, chat_id).bot == "can_remove":
+                    for key in keys[:MOST_RETRIED]:
+                        self.driver.make_due(key, partial(steps.restart, chats={chat_id}, now=now))
+            except NoAnswer:
+                break
+            except Exception as error:  # noqa: BLE001
+                # What is due must be done whatever is wrong with a chat.
+                log_failure("the bot's rights could not be looked at", error)
+            self.driver.records.table.deadline.go_on()
+        return backlog
+
+    def _look_at_chat(self, key: Key) -> None:
+        """Look at a chat that a store names."""
+        tenant, chat_id = store_of(key.pk), key.sk.removeprefix("CHAT#")
+        try:
+            self.rights.look(tenant, chat_id)
+        except NoAnswer:
+            self.rights.look_later(tenant, chat_id)
 
     def _settle(self, record: Record, deadline: float) -> str:
         if record.key.kind == "PURCHASE":
@@ -165,7 +223,7 @@ class Revoker:
                 if after is not None:
                     records.got_to(mark, after.to_json())
                 return looked_at
-            self.driver.retry(place.key, who)
+            self.driver.make_due(place.key, partial(steps.request_revocation, who=who, now=now))
             after = place
         records.got_to(mark, None if more is None else more.to_json())
         return len(places)

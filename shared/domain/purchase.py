@@ -41,6 +41,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from shared.domain.merge import Data, Source
+from shared.domain.telegram import MAY_END
 from shared.domain.timeline import Span, Timeline, of_source
 
 When = Literal["immediately", "period_end"]
@@ -121,6 +122,7 @@ class Removal:
         lost: when the user lost the chat. A removal that is finished is never planned again for
             the same loss.
         since: when it was planned.
+        restarts: how often it was tried again by itself because the bot could remove people again.
     """
 
     chat_id: str
@@ -135,6 +137,7 @@ class Removal:
     reason: str | None = None
     lost: Lost = None
     since: int | None = None
+    restarts: int = 0
 
     @property
     def key(self) -> str:
@@ -153,10 +156,13 @@ class Overdue:
     Attributes:
         since: the oldest such time of a purchase.
         state: ``failed`` where any removal failed, else ``revoking``.
+        chats: where a removal failed for what may end by itself: the bot has no rights, or it is
+            not proven whose the chat is.
     """
 
     since: int
     state: Literal["failed", "revoking"]
+    chats: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -763,7 +769,11 @@ class Purchase:
         if not since:
             return None
         failed = any(removal.state == "failed" for removal in removals)
-        return Overdue(min(since), "failed" if failed else "revoking")
+        return Overdue(
+            min(since),
+            "failed" if failed else "revoking",
+            frozenset(r.chat_id for r in removals if r.state == "failed" and r.reason in MAY_END),
+        )
 
     # -- what must still happen -----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ record alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,7 +26,7 @@ from shared.domain.purchase import (
     Retry,
     When,
 )
-from shared.domain.telegram import LEFT_BY_OWNER
+from shared.domain.telegram import LEFT_BY_OWNER, MAY_END
 
 # EventBridge Scheduler fires with a precision of 60 seconds, and what it does with a time that
 # has passed is nowhere stated: nearer than this, the sweep and the caller act by themselves.
@@ -254,6 +254,7 @@ def request_revocation(purchase: Purchase, *, who: Who, now: int) -> Own | None:
             attempts=0,
             next_attempt_at=now,
             wait=0,
+            restarts=0,
         )
         for removal in outstanding
     }
@@ -264,6 +265,54 @@ def request_revocation(purchase: Purchase, *, who: Who, now: int) -> Own | None:
         detail = "without_looking_at_stripe" if waits_for_stripe else None
         own = own.logged(Audit(now, "owner", "revocation_requested", detail, who.id, who.name))
     return own
+
+
+def restart(purchase: Purchase, chats: Collection[str], *, now: int) -> Own | None:
+    """Our part with the removals due again that failed in chats where the bot can remove people
+    now; ``None`` where there is none.
+
+    One that fails again for the same reason, whatever the bot sees of its rights, waits longer each
+    time.
+    """
+    failed = [
+        removal
+        for removal in purchase.own.removals.values()
+        if removal.state == "failed"
+        and removal.reason in MAY_END
+        and removal.chat_id in chats
+        and now >= (removal.finished_at or 0) + _wait_before_restart(removal)
+    ]
+    if not failed:
+        return None
+    again = {
+        removal.key: replace(
+            removal,
+            state="revoking",
+            reason=None,
+            detail=None,
+            attempts=0,
+            next_attempt_at=now,
+            wait=0,
+            restarts=removal.restarts + 1,
+        )
+        for removal in failed
+    }
+    entries = (
+        Audit(
+            now,
+            "system",
+            "removal_restarted",
+            "The bot can remove people from this chat again.",
+            chat_id=removal.chat_id,
+            telegram_user_id=removal.telegram_user_id,
+        )
+        for removal in failed
+    )
+    return replace(purchase.own, removals={**purchase.own.removals, **again}).logged(*entries)
+
+
+def _wait_before_restart(removal: Removal) -> int:
+    return 0 if removal.restarts == 0 else int(min(30 * 2**removal.restarts, 86_400))
 
 
 def request_leaving_in(purchase: Purchase, *, who: Who, now: int) -> Own | None:

@@ -115,6 +115,9 @@ LEFT_BY_OWNER = "left_by_owner"
 # The bot has lost its rights, or its place: when they are back, what failed is tried again.
 LOST_RIGHTS = frozenset({NO_ADMINISTRATOR, NOT_IN_CHAT, CHAT_NOT_FOUND, BASIC_GROUP})
 
+# What may end by itself: the rights come back, or it is proven whose the chat is.
+MAY_END = LOST_RIGHTS | {UNVERIFIED}
+
 # A chat id that can't be used, for this store or at all.
 CANNOT_BE_USED = frozenset({NOT_NUMERIC, POSITIVE, OTHER_STORE, UNVERIFIED})
 
@@ -157,6 +160,8 @@ _OWNER_MUST_ACT = {
     "the group chat was deleted": (CHAT_DELETED, "{chat} was deleted."),
 }
 
+MAY_NOT_BAN = _OWNER_MUST_ACT["not enough rights to restrict/unrestrict chat member"][1]
+BASIC_GROUP_STAYS = _OWNER_MUST_ACT["method is available for supergroup and channel chats only"][1]
 NOT_ADMINISTRATOR = _OWNER_MUST_ACT["chat_admin_required"][1]
 ADMINISTRATOR_STAYS = _OWNER_MUST_ACT["user is an administrator of the chat"][1]
 OWNER_STAYS = _OWNER_MUST_ACT["can't remove chat owner"][1]

@@ -119,25 +119,28 @@ class Driver:
         finally:
             self.records.release(key, owner)
 
-    def retry(self, key: Key, who: steps.Who) -> None:
-        """Make the removals of a purchase due that failed or wait, by the owner's word; another
-        who changes the purchase now does as well."""
+    def make_due(self, key: Key, change: Callable[[Purchase], Own | None]) -> bool:
+        """Make removals of a purchase due again.
+
+        Args:
+            change: our part with it; ``None``: there is none.
+
+        Returns:
+            Whether there was one. ``False`` also where another drives the purchase now.
+        """
         owner = uuid.uuid4().hex
         record = self.records.lease(key, owner)
         if record is None:
-            return
-        now = int(self.clock())
+            return False
         try:
-            if steps.request_revocation(record.purchase, who=who, now=now) is not None:
-                self.records.save_own(
-                    record,
-                    owner,
-                    lambda p: steps.request_revocation(p, who=who, now=now) or p.own,
-                )
+            if change(record.purchase) is None:
+                return False
+            self.records.save_own(record, owner, lambda p: change(p) or p.own)
         except LeaseLost:
-            return
+            return False
         finally:
             self.records.release(key, owner)
+        return True
 
     def drive_leased(
         self, record: Record, owner: str, *, deadline: float, interactive: bool = False

@@ -159,6 +159,7 @@ class AccessRemover:
 
     Args:
         table: the records.
+        chats: whose the chats are.
         clock: seconds since the epoch, for everything that is stored.
         monotonic: the clock by which deadlines are measured.
         count: called with the name of a metric for what somebody should hear of:
@@ -171,6 +172,7 @@ class AccessRemover:
         self,
         table: Table,
         gateway: TelegramGateway,
+        chats: Chats,
         *,
         clock: Clock = system_clock,
         monotonic: Callable[[], float] = time.monotonic,
@@ -180,7 +182,7 @@ class AccessRemover:
         self.table = table
         self.gateway = gateway
         self.bot = Bot(table, clock)
-        self.chats = Chats(table)
+        self.chats = chats
         self.users = TelegramUsers(table)
         self.clock = clock
         self.monotonic = monotonic
@@ -245,8 +247,10 @@ class AccessRemover:
             return self._failed(step, rules.NOT_NUMERIC, detail)
         if self.gateway.is_the_bot(step.user_id):
             return self._failed(step, rules.USER_IS_BOT, "This person is the bot itself.")
-        if not self._find_chat(step):
-            return self._foreign(step)
+        standing = self.chats.standing(step.tenant, step.chat_id)
+        if standing.reason is not None:
+            return self._failed(step, standing.reason, standing.detail or "")
+        step.chat_id = standing.current_id
         kept = self._kept(step)
         if kept is not None:
             return kept
@@ -390,14 +394,6 @@ class AccessRemover:
         return self._refused(step, rules.GET_MEMBER, kind, answer)
 
     # -- may this user be in this chat? -----------------------------------------------------------
-
-    def _find_chat(self, step: _Step) -> bool:
-        """Follow the chat to its present id; ``False`` where it is another store's."""
-        chat_id = self.chats.resolve(step.tenant, step.chat_id)
-        if chat_id is None:
-            return False
-        step.chat_id = chat_id
-        return True
 
     def _kept(self, step: _Step) -> Removal | None:
         """The removal's end where a live purchase of this user opens this chat.
@@ -556,18 +552,18 @@ class AccessRemover:
 
     def _name(self, step: _Step) -> str:
         """How to call the chat in a sentence. Its title is worth a call, but not a failure."""
-        chat = self.chats.get(step.chat_id)
-        title = None if chat is None else chat.title
+        title = self.chats.standing(step.tenant, step.chat_id).title
         timeout = min(TITLE_SECONDS, self._left(step))
         if timeout >= LEAST_CALL_SECONDS:
             try:
                 answer = self.gateway.get_chat(step.chat_id, timeout=timeout)
             except BotUnauthorized:
                 answer = Answer(False)
-            told = answer.result.get("title") if isinstance(answer.result, dict) else None
+            chat = answer.result if isinstance(answer.result, dict) else {}
+            told = chat.get("title")
             if isinstance(told, str) and told and told != title:
                 title = told
-                self.chats.titled(step.chat_id, told)
+                self.chats.described(step.chat_id, told, chat.get("type"))
         return rules.display_name(step.chat_id, title)
 
     # -- what came of it --------------------------------------------------------------------------

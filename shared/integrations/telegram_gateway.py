@@ -118,6 +118,10 @@ class TelegramGateway:
         """A chat, with its ``title``."""
         return self._call("getChat", _ids(chat_id), timeout)
 
+    def get_chat_administrators(self, chat_id: str, *, timeout: float) -> Answer:
+        """The administrators of a chat, its creator among them, as Bot API ``ChatMember``s."""
+        return self._call("getChatAdministrators", _ids(chat_id), timeout)
+
     def get_me(self, *, timeout: float) -> Answer:
         """The bot itself, as a Bot API ``User``."""
         return self._call("getMe", {}, timeout)

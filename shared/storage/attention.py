@@ -7,12 +7,13 @@ The index may lag behind the records by a moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.storage.dynamo import Table
 from shared.storage.keys import ATTENTION_INDEX, Key
-from shared.tenant import Tenant
+from shared.tenant import Tenant, store_of
 
 # A removal that only waits needs nobody before this: most are done within a minute or two.
 LATE_SECONDS = 900
@@ -48,10 +49,13 @@ class Backlog:
     Attributes:
         failed: purchases with a removal that failed.
         late: purchases whose removals wait for longer than :data:`LATE_SECONDS`.
+        by_chat: purchases with a removal that failed for what may end by itself, by store and
+            chat.
     """
 
     failed: int = 0
     late: int = 0
+    by_chat: Mapping[tuple[Tenant, str], list[Key]] = field(default_factory=dict)
 
 
 class Attention:
@@ -90,12 +94,16 @@ class Attention:
     def backlog(self, now: int) -> Backlog:
         """Count what waits in all stores."""
         failed = late = 0
+        by_chat: dict[tuple[Tenant, str], list[Key]] = {}
         for row in self.table.rows_of_index(ATTENTION_INDEX, MOST_PAGES):
             if row["attention"] == "failed":
                 failed += 1
+                for chat_id in row.get("attention_chats", ()):
+                    waiting = by_chat.setdefault((store_of(row["pk"]), chat_id), [])
+                    waiting.append(Key(row["pk"], row["sk"]))
             elif is_late(row["attention_at"], False, now):
                 late += 1
-        return Backlog(failed, late)
+        return Backlog(failed, late, by_chat)
 
 
 def is_late(since: int, failed: bool, now: int) -> bool:

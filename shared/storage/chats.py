@@ -1,40 +1,37 @@
-"""Which store a Telegram chat belongs to, and under which id it lives now.
+"""Which store a Telegram chat belongs to, which id it has now, and what the bot may do there.
 
-A chat belongs to the store that registered it first. One bot serves all stores: without this, a
-store could register another's chat and have its members removed.
+One bot serves all stores: a store that names another's chat must not get its members removed.
+While there is one store, a chat is that store's as soon as it names it. From the moment a second
+store is registered, a chat that nobody has is *unverified* until its creator turns out to be a
+registered owner of the store that names it, or until the operator approves it
+(:meth:`Chats.approve`). What a store has stays its own.
 
-An item per chat, ``CHAT#{chat_id}`` / ``OWNER``: ``store``, ``migrated_to`` (a group that became
-a supergroup has a new id) and ``title`` (as last seen, for sentences).
+Items:
+
+* ``CHAT#{chat_id}`` / ``OWNER``: ``store``, ``migrated_to`` (a group that became a supergroup has a
+  new id), ``title`` and ``type``, as Telegram last told them;
+* ``{store}#CHATS`` / ``CHAT#{chat_id}``: that a store names the chat, and what the last look at it
+  found (``own``: ``bot``, ``detail``, ``checked_at``). ``due_at`` says when the sweep looks again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from shared.domain.telegram import NOT_NUMERIC, OTHER_STORE, POSITIVE, is_chat_id
-from shared.storage.dynamo import ConditionFailed, Item, Table
+from shared.domain.clock import Clock, system_clock
+from shared.domain.telegram import NOT_NUMERIC, OTHER_STORE, POSITIVE, UNVERIFIED, is_chat_id
+from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.items import due_shard, dumps, from_item
+from shared.storage.keys import Key, chat_key
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 
 _OWNER = "OWNER"
 # A group migrates once in its life. Two more hops are allowed before the record counts as broken.
 _MAX_HOPS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Chat:
-    """A chat as it is known here.
-
-    Attributes:
-        store: the id of the store that registered it first.
-        migrated_to: the id it has now, where it moved.
-        title: as Telegram last told it.
-    """
-
-    chat_id: str
-    store: str
-    migrated_to: str | None = None
-    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +53,54 @@ class Standing:
     type: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the bot found in a chat.
+
+    Attributes:
+        bot: ``can_remove``, ``lost_rights``, ``not_member``, ``unreachable`` or ``unverified``.
+        detail: a sentence for the owner; ``None`` where the bot can remove people.
+        checked_at: seconds since the epoch.
+    """
+
+    bot: str
+    detail: str | None
+    checked_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"bot": self.bot, "detail": self.detail, "checked_at": self.checked_at}
+
+
 class Chats:
-    """The chats all stores have registered."""
+    """The chats of all stores."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, registry: Registry, clock: Clock = system_clock) -> None:
         self.table = table
+        self.registry = registry
+        self.clock = clock
 
-    def claim(self, tenant: Tenant, chat_id: str) -> bool:
-        """Register a chat for a store; repeatable.
+    # -- whose it is ------------------------------------------------------------------------------
+
+    def name(self, tenant: Tenant, chat_id: str) -> bool:
+        """Note that a store names a chat; it becomes the store's where that needs no proof.
 
         Returns:
-            Whether the chat is this store's now. ``False``: another store registered it first,
-            or it is no numeric chat id.
+            Whether the chat is this store's now.
         """
         if not is_chat_id(chat_id):
             return False
+        key = chat_key(tenant, chat_id)
+        with suppress(ConditionFailed):
+            # Due at once: the sweep looks at it.
+            self._put_look(key, None, int(self.clock()), "attribute_not_exists(pk)")
+        return self.standing(tenant, chat_id).usable
+
+    def approve(self, tenant: Tenant, chat_id: str) -> bool:
+        """Make a chat this store's, unless it is another's; repeatable.
+
+        Returns:
+            Whether it is this store's now.
+        """
         try:
             self.table.put(
                 {"pk": _pk(chat_id), "sk": _OWNER, "store": tenant.store_id},
@@ -80,46 +110,43 @@ class Chats:
             return refused.item is not None and refused.item.get("store") == tenant.store_id
         return True
 
-    def get(self, chat_id: str) -> Chat | None:
-        """A chat under exactly this id, moved or not."""
-        item = self.table.get(_pk(chat_id), _OWNER)
-        return None if item is None else _chat(chat_id, item)
-
-    def resolve(self, tenant: Tenant, chat_id: str) -> str | None:
-        """The id a store's chat has now; ``None`` where it belongs to another store.
-
-        A chat nobody has registered becomes this store's.
-        """
-        for _ in range(_MAX_HOPS):
-            chat = self.get(chat_id)
-            if chat is None:
-                return chat_id if self.claim(tenant, chat_id) else None
-            if chat.store != tenant.store_id:
-                return None
-            if chat.migrated_to is None:
-                break
-            chat_id = chat.migrated_to
-        return chat_id
+    def standing(self, tenant: Tenant, chat_id: str) -> Standing:
+        """How a chat stands. One that nobody has becomes this store's where that needs no proof."""
+        standing = self.standings(tenant, [chat_id])[chat_id]
+        if standing.reason is not None or not is_chat_id(standing.current_id):
+            return standing
+        if self.approve(tenant, standing.current_id):
+            return standing
+        return self.standings(tenant, [chat_id])[chat_id]
 
     def standings(self, tenant: Tenant, chat_ids: Iterable[str]) -> dict[str, Standing]:
         """How each chat stands, by its id as it was given."""
         named = set(chat_ids)
         current = self.current_ids({chat for chat in named if is_chat_id(chat)})
         found = self.table.batch_get((_pk(chat), _OWNER) for chat in sorted(set(current.values())))
+        is_only = None
         standings = {}
         for chat_id in named:
             if not is_chat_id(chat_id):
                 standings[chat_id] = _unusable(chat_id)
                 continue
             item = found.get((_pk(current[chat_id]), _OWNER), {})
-            ours = item.get("store", tenant.store_id) == tenant.store_id
+            reason = detail = None
+            if item.get("store", tenant.store_id) != tenant.store_id:
+                reason, detail = OTHER_STORE, f"The chat {chat_id} belongs to another store."
+            elif not item:
+                if is_only is None:
+                    is_only = self.registry.is_only_store(tenant)
+                if not is_only:
+                    reason, detail = UNVERIFIED, f"It is not proven that {chat_id} is your chat."
+            usable = reason is None
             standings[chat_id] = Standing(
-                usable=ours,
+                usable=usable,
                 current_id=current[chat_id],
-                reason=None if ours else OTHER_STORE,
-                detail=None if ours else f"The chat {chat_id} belongs to another store.",
-                title=item.get("title") if ours else None,
-                type=item.get("type") if ours else None,
+                reason=reason,
+                detail=detail,
+                title=item.get("title") if usable else None,
+                type=item.get("type") if usable else None,
             )
         return standings
 
@@ -139,14 +166,14 @@ class Chats:
         return now
 
     def migrated(self, tenant: Tenant, old_id: str, new_id: str) -> bool:
-        """Remember that a chat of this store moved; repeatable.
+        """Remember that a chat of this store moved, as Telegram says; repeatable.
 
         Returns:
-            Whether the new id is this store's: another may have registered it before.
+            Whether the new id is this store's: another may have it.
         """
-        # The new id first: an old one that leads to a chat without an owner could be claimed by
+        # The new id first: an old one that leads to a chat without an owner could be taken by
         # anybody in between.
-        ours = self.claim(tenant, new_id)
+        ours = self.approve(tenant, new_id)
         try:
             self.table.update_blind(
                 _pk(old_id),
@@ -161,14 +188,72 @@ class Chats:
             return False
         return ours
 
-    def titled(self, chat_id: str, title: str) -> None:
-        """Remember a registered chat's title."""
+    # -- what is known of it ----------------------------------------------------------------------
+
+    def described(self, chat_id: str, title: str | None, kind: str | None) -> None:
+        """Remember what a chat that a store has is called, and whether it is a channel."""
         try:
             self.table.update_blind(
-                _pk(chat_id), _OWNER, "SET title = :title", "attribute_exists(pk)", title=title
+                _pk(chat_id),
+                _OWNER,
+                "SET title = :title, #type = :type",
+                "attribute_exists(pk)",
+                names={"#type": "type"},
+                title=title or "",
+                type=kind or "",
             )
         except ConditionFailed:
             return
+
+    def looked_at(self, tenant: Tenant, chat_id: str, look: Look, *, again_at: int) -> None:
+        """Remember what the bot found, and when to look again (seconds since the epoch)."""
+        self._put_look(chat_key(tenant, chat_id), look, again_at)
+
+    def look_again(self, tenant: Tenant, chat_id: str, at: int) -> None:
+        """Have the sweep look at a chat at ``at`` (seconds since the epoch)."""
+        key = chat_key(tenant, chat_id)
+        item = self.table.get(key.pk, key.sk)
+        own = {} if item is None else from_item(item).own
+        self._put_look(key, Look(**own) if own else None, at)
+
+    def looks(self, tenant: Tenant) -> dict[str, Look]:
+        """What the last look at each of the store's chats found; never looked at: left out."""
+        return {
+            key.sk.removeprefix("CHAT#"): Look(**own) for key, own in self._named(tenant) if own
+        }
+
+    def look_soon(self, tenant: Tenant) -> None:
+        """Have the sweep look at all of a store's chats: what proves that they are its own has
+        changed."""
+        for key, own in self._named(tenant):
+            look = Look(**own) if own else None
+            self._put_look(key, look, int(self.clock()))
+
+    def _named(self, tenant: Tenant) -> list[tuple[Key, dict[str, Any]]]:
+        items = self.table.query_all(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            pk=tenant.chats_pk(),
+            first="CHAT#",
+            last="CHAT#~",
+        )
+        records = [from_item(item) for item in items]
+        return [(record.key, dict(record.own)) for record in records]
+
+    def _put_look(
+        self, key: Key, look: Look | None, again_at: int, condition: str | None = None
+    ) -> None:
+        self.table.put(
+            {
+                "pk": key.pk,
+                "sk": key.sk,
+                "own": None if look is None else dumps(look.to_json()),
+                "reindex_at": again_at,
+                "due_at": again_at,
+                "due_shard": due_shard(key),
+                "written_at": int(self.clock()),
+            },
+            condition,
+        )
 
 
 def _unusable(chat_id: str) -> Standing:
@@ -181,7 +266,3 @@ def _unusable(chat_id: str) -> Standing:
 
 def _pk(chat_id: str) -> str:
     return f"CHAT#{chat_id}"
-
-
-def _chat(chat_id: str, item: Item) -> Chat:
-    return Chat(chat_id, item["store"], item.get("migrated_to"), item.get("title"))

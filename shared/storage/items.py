@@ -21,7 +21,8 @@ An item's attributes (all but the JSON strings exist for conditions and indexes)
 ``reindex_at``            set while the customer list doesn't show this record's facts yet
 ``due_shard``, ``due_at`` what must still happen, see :attr:`Purchase.due_at`
 ``attention_pk``, ``_at`` since when somebody should be out of a chat and is not, for the index of
-                          these, with ``attention``: ``failed`` or ``revoking``
+                          these, with ``attention``: ``failed`` or ``revoking``, and
+                          ``attention_chats``: where it is worth trying again by itself
 ``ref``, ``subscription`` for the index by Stripe's ids
 ========================  =========================================================================
 """
@@ -176,6 +177,7 @@ def to_item(record: Record) -> Item:
         item["attention_pk"] = store_of(record.key.pk).attention_pk()
         item["attention_at"] = overdue.since
         item["attention"] = overdue.state
+        item["attention_chats"] = overdue.chats or None
     return {name: value for name, value in item.items() if value is not None}
 
 

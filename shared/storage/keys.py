@@ -101,6 +101,11 @@ def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) 
     return Key(tenant.sold_pk(mode, product_id), f"SOLD#{purchase_id}")
 
 
+def chat_key(tenant: Tenant, chat_id: str) -> Key:
+    """That a store names a chat, and what the bot found there."""
+    return Key(tenant.chats_pk(), f"CHAT#{chat_id}")
+
+
 def retry_key(tenant: Tenant) -> Key:
     """A note that every overdue removal of a store is to be tried again."""
     return Key(tenant.attention_pk(), "RETRY")
@@ -111,6 +116,8 @@ def due_key(item: Mapping[str, Any]) -> Key:
     key = Key(item["pk"], item["sk"])
     if key.kind == "RETRY":
         return retry_key(store_of(key.pk))
+    if key.kind == "CHAT":
+        return chat_key(store_of(key.pk), key.sk.removeprefix("CHAT#"))
     if key.kind != "REPLAN":
         return key
     _, mode, product_id = key.sk.split("#", 2)

@@ -120,7 +120,8 @@ class Products:
         """Store what an event says of a product.
 
         Returns:
-            How many of its chats are another store's: nobody is removed from those.
+            How many of its chats are not the store's, or not proven to be: nobody is removed from
+            those.
         """
         well_formed.check(seen.data)
         self._carry_over(tenant, product_id, livemode)
@@ -151,9 +152,9 @@ class Products:
             self.records.mark(replan_key(tenant, product_id, livemode))
 
     def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> int:
-        """Claim the chats for the store; how many are another's."""
+        """Note that the store names the chats; how many are not its own."""
         usable = [chat for chat in data["chats"] if is_chat_id(chat)]
-        return sum(not self.chats.claim(tenant, chat) for chat in usable)
+        return sum(not self.chats.name(tenant, chat) for chat in usable)
 
     def _carry_over(self, tenant: Tenant, product_id: str, livemode: bool) -> None:
         """Begin a product of one mode with what is stored of both."""
@@ -167,6 +168,21 @@ class Products:
             self.records.table.put(to_item(begun), "attribute_not_exists(pk)")
         except ConditionFailed:
             return
+
+
+def all_products(table: Table, tenant: Tenant) -> list[Record]:
+    """Every product of a store, deleted ones too."""
+    found = table.query_all(
+        "pk = :pk AND sk BETWEEN :first AND :last",
+        pk=tenant.products_pk(),
+        first="PRODUCT#",
+        last="PRODUCT#~",
+    )
+    # A product from before the keys had a mode comes last, and gives way.
+    products: dict[Wanted, Record] = {}
+    for record in map(from_item, found):
+        products.setdefault((mode_of(record), id_of(record)), record)
+    return list(products.values())
 
 
 def known_products(table: Table, tenant: Tenant, wanted: Iterable[Wanted]) -> dict[Wanted, Record]:

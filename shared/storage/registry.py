@@ -113,9 +113,36 @@ class Registry:
             self.table.delete(_PK, item["sk"])
             self._known.pop(account, None)
             taken.append(account)
+        for user_id in self.telegram_owners(tenant):
+            self.remove_telegram_owner(tenant, user_id)
         # Last: as long as it is there, the store is listed, and the removal can be repeated.
         self.table.delete(_PK, f"ACCOUNT#{tenant.store_id}")
         return taken
+
+    # -- whose chats are whose --------------------------------------------------------------------
+
+    def is_only_store(self, tenant: Tenant) -> bool:
+        """Whether there is no other store: the default store is always there.
+
+        Strongly consistent. A store's account is registered before its first event is accepted, so
+        no store can name a chat before this is false for it and for every other.
+        """
+        if tenant.store_id != self.default_store:
+            return False
+        return all(item["store"] == tenant.store_id for item in self._items("STORE#"))
+
+    def telegram_owners(self, tenant: Tenant) -> frozenset[str]:
+        """Telegram users whose chats are the store's without further ado."""
+        prefix = _owner_sk(tenant, "")
+        return frozenset(item["sk"].removeprefix(prefix) for item in self._items(prefix))
+
+    def add_telegram_owner(self, tenant: Tenant, user_id: str) -> None:
+        """Register a Telegram user as an owner of a store; repeatable."""
+        self.table.put({"pk": _PK, "sk": _owner_sk(tenant, user_id)})
+
+    def remove_telegram_owner(self, tenant: Tenant, user_id: str) -> None:
+        """Take it back; what the store has by it stays the store's."""
+        self.table.delete(_PK, _owner_sk(tenant, user_id))
 
     def _items(self, kind: str) -> Iterator[Item]:
         condition = "pk = :pk AND sk BETWEEN :first AND :last"
@@ -141,3 +168,7 @@ class Registry:
         except ConditionFailed:
             return
         self._known.pop(account, None)
+
+
+def _owner_sk(tenant: Tenant, user_id: str) -> str:
+    return f"OWNER#{tenant.store_id}#{user_id}"

@@ -12,6 +12,7 @@ from shared.integrations.telegram_gateway import TelegramGateway
 from shared.storage.records import Records
 from tests.dynamo import Tables
 from tests.ending.removal_world import CHAT, USER, Telegram, Time, Tokens, World
+from tests.storage.owners import store_chats
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def world(tables: Tables) -> Iterator[World]:
         remover = AccessRemover(
             tables.records,
             gateway,
+            store_chats(tables.records),
             clock=time,
             monotonic=time,
             sleep=time.sleep,

@@ -13,7 +13,7 @@ from tests.storage.owners import owner_of
 
 def test_another_stores_chat_is_never_touched(world: World) -> None:
     chat = "-1001000000077"
-    world.remover.chats.claim(OTHER, chat)
+    world.remover.chats.approve(OTHER, chat)
     failed = world.remove(world.ended(), chat=chat)
     assert (failed.state, failed.detail) == (
         "failed",
@@ -30,7 +30,7 @@ def test_a_group_that_became_a_supergroup_is_followed_and_remembered(world: Worl
     done = world.remove(key, chat="-5")
     assert (done.state, done.chat_id) == ("revoked", "-5")
     assert world.status(chat="-1001000000005") == "left"
-    assert world.remover.chats.resolve(DEMO, "-5") == "-1001000000005"
+    assert world.remover.chats.standing(DEMO, "-5").current_id == "-1001000000005"
     assert owner_of(world.remover.chats, "-1001000000005") == "demo"
 
     world.telegram.calls.clear()
@@ -61,7 +61,7 @@ def test_a_purchase_of_the_group_keeps_whoever_came_through_the_supergroup(world
 
 def test_a_chat_that_moved_to_another_stores_is_never_touched(world: World) -> None:
     world.product("prod_1", "-5")
-    world.remover.chats.claim(OTHER, "-1001000000005")
+    world.remover.chats.approve(OTHER, "-1001000000005")
     world.telegram.api.add_chat(-5, members={int(USER): "member"})
     world.telegram.api.migrate(-5, to=-1001000000005)
     assert world.remove(world.ended(), chat="-5").state == "failed"

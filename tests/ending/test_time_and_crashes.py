@@ -23,6 +23,7 @@ from shared.storage.records import Records
 from tests.builders import NOW, subscription_data
 from tests.dynamo import Tables
 from tests.ending.removal_world import CHAT, DEMO, SECOND, USER, Telegram, Tokens, World, linked
+from tests.storage.owners import store_chats
 
 # -- time ---------------------------------------------------------------------------------------
 
@@ -288,7 +289,14 @@ def midnight(
         session = requests.Session()
         session.mount("https://", telegram)
         gateway = TelegramGateway(session, "https://telegram.invalid", Tokens())
-        return AccessRemover(tables.records, gateway, clock=time, monotonic=time, sleep=time.sleep)
+        return AccessRemover(
+            tables.records,
+            gateway,
+            store_chats(tables.records),
+            clock=time,
+            monotonic=time,
+            sleep=time.sleep,
+        )
 
     def step(made: AccessRemover, key: Key, removal: Removal, *, interactive: bool) -> Removal:
         record = records.get(key)

@@ -384,13 +384,15 @@ class World:
 
     def sweep(self, process: Process) -> Swept:
         parts = self.parts(process, "period_end_revoker")
-        return Revoker(parts.driver, parts.attention).sweep(deadline=parts.deadline.act_until)
+        revoker = Revoker(parts.driver, parts.attention, parts.rights)
+        return revoker.sweep(deadline=parts.deadline.act_until)
 
     def fire(self, process: Process, event: dict[str, Any]) -> bool:
         """A schedule invokes the revoker."""
         parts = self.parts(process, "period_end_revoker")
         key = purchase_key(Tenant(event["store"]), event["account"], event["purchase_id"])
-        return Revoker(parts.driver, parts.attention).revoke(key, deadline=parts.deadline.act_until)
+        revoker = Revoker(parts.driver, parts.attention, parts.rights)
+        return revoker.revoke(key, deadline=parts.deadline.act_until)
 
     # -- what happens outside ----------------------------------------------------------------------
 

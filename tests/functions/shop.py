@@ -138,7 +138,7 @@ class Shop:
 
     def get(self, path: str, query: Any = "", store: str = "demo") -> tuple[int, Any]:
         function = "list_customers"
-        if path.startswith(("/v1/customers/", "/v1/attention")):
+        if path.startswith(("/v1/customers/", "/v1/attention", "/v1/chats")):
             function = "get_customer"
         answer = self.invoke(function, api_event("GET", path, query=query, store=store))
         return int(answer["statusCode"]), json_of(answer)

@@ -192,10 +192,12 @@ def test_a_cursor_of_another_store_is_refused(shop: Shop, product: str) -> None:
 def test_a_retry_of_everything_is_done_by_the_next_sweep(shop: Shop, product: str) -> None:
     users = [USER + n for n in range(3)]
     sold = {user: sell(shop, product, user) for user in users}
-    lose_rights(shop)
     for user in users:
-        cancel(shop, sold[user], user)
-    lose_rights(shop, back=True)
+        shop.telegram.bot_api.set_member(CHAT, user, status="administrator")
+        assert cancel(shop, sold[user], user)[0] == 202
+    shop.sweep()
+    for user in users:
+        shop.telegram.bot_api.set_member(CHAT, user, status="member")
     status, answer = shop.post("/v1/attention/retry")
     assert (status, answer) == (202, {"accepted": True})
     assert shop.kicks() == []
@@ -222,9 +224,9 @@ def test_a_retry_of_everything_is_scheduled_and_stands_in_each_history(
 
 def test_a_retry_of_everything_survives_a_scheduler_that_is_down(shop: Shop, product: str) -> None:
     sold = sell(shop, product, USER)
-    lose_rights(shop)
+    shop.telegram.bot_api.set_member(CHAT, USER, status="administrator")
     cancel(shop, sold, USER)
-    lose_rights(shop, back=True)
+    shop.telegram.bot_api.set_member(CHAT, USER, status="member")
     shop.scheduler.down = True
     status, _ = shop.post("/v1/attention/retry")
     assert status == 202
@@ -242,9 +244,8 @@ def test_the_sweep_tells_the_backlog_of_all_stores(
 ) -> None:
     users = [USER, USER + 1]
     first, second = (sell(shop, product, user) for user in users)
-    lose_rights(shop)
+    shop.telegram.bot_api.set_member(CHAT, users[0], status="administrator")
     cancel(shop, first, users[0])
-    lose_rights(shop, back=True)
     shop.telegram.fail("server_error")
     cancel(shop, second, users[1])
 

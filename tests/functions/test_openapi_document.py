@@ -26,6 +26,7 @@ ROUTES = {
     ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/revocation"),
     ("get", "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel_preview"),
     ("get", "/v1/attention"),
+    ("get", "/v1/chats"),
     ("post", "/v1/attention/retry"),
     ("post", "/v1/webhooks/stripe"),
     ("get", "/v1/products"),

@@ -12,13 +12,13 @@ from functions.store_events import handler
 from functions.store_events.apply import HANDLERS
 from shared import compose
 from shared.domain.errors import TryAgainLater
-from shared.storage.chats import Chats
 from shared.storage.items import Record
 from shared.storage.keys import product_key, profile_key, purchase_key
 from shared.storage.parked import Parked
 from shared.storage.records import Records
 from shared.tenant import Tenant
 from tests.functions.shop import CHAT, USER, Shop
+from tests.storage.owners import store_chats
 
 STORE = Tenant("demo")
 CODE = "ABCDEF123456"
@@ -138,7 +138,7 @@ def test_a_link_to_what_is_no_purchase_is_parked(shop: Shop) -> None:
 
 
 def test_chats_are_kept_as_they_were_given_whosever_they_are(shop: Shop) -> None:
-    Chats(shop.tables.records).claim(Tenant("other"), "-1009")
+    store_chats(shop.tables.records).approve(Tenant("other"), "-1009")
     product = {"product_id": "prod_1", "name": "Signals", "telegram_chat_ids": f"{CHAT}, -1009"}
     assert send(shop, bus_event("ProductChanged", product)) == "applied"
     record = Records(shop.tables.records).get(product_key(STORE, "prod_1", True))

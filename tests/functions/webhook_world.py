@@ -196,7 +196,7 @@ class World:
                         continue  # a customer that nobody is any more
                     if "#TELEGRAM#" in pk:
                         continue  # of whom was linked once: see unlinked()
-                    if "#SOLD#" in pk or sk.startswith("REPLAN#"):
+                    if "#SOLD#" in pk or sk.startswith(("REPLAN#", "CHAT#")):
                         continue  # notes of what must be looked at, which order may leave or not
                     state[f"{name} {pk} {sk}"] = told
         return state
@@ -241,7 +241,7 @@ class World:
             f"{pk} {sk}"
             for pk, partition in self.memory._tables["records"].items.items()
             for sk, item in partition.items()
-            if "reindex_at" in item and not sk.startswith("REPLAN#")
+            if "reindex_at" in item and not sk.startswith(("REPLAN#", "CHAT#"))
         ]
 
 

@@ -12,14 +12,13 @@ import pytest
 
 from functions.store_events import handler as store_events
 from shared.domain.clock import iso
-from shared.storage.chats import Chats
 from shared.storage.registry import AccountTaken, Registry
 from shared.tenant import Tenant
 from tests.functions.http import api_event, json_of
 from tests.functions.shop import OTHER_CHAT, USER, Shop
 from tests.functions.webhook_world import signed
 from tests.guards import Breach, breaches, working_for
-from tests.storage.owners import owner_of
+from tests.storage.owners import owner_of, store_chats
 
 A, B = Tenant("demo"), Tenant("other")
 ACCOUNT_B = "acct_b"
@@ -186,7 +185,7 @@ def test_a_chat_of_another_store_is_left_alone(shop: Shop, ids: dict[str, str]) 
         product=mine, name="Anna", email="anna2@example.com", telegram_user_id=USER
     )
     shop.deliver()
-    assert owner_of(Chats(shop.tables.records), str(CHAT_B)) == "other"
+    assert owner_of(store_chats(shop.tables.records), str(CHAT_B)) == "other"
     before = items_of(shop, B)
     shop.stripe.live.portal_cancel(bought["id"], immediately=True)
     shop.deliver()

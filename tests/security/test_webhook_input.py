@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.errors import CustomersError
 from shared.showing.reader import Reader
-from shared.storage.chats import Chats
 from shared.stripe_events.events import HANDLERS
 from standins.stripe import StripeStandin
 from tests.functions.test_webhook_events import NEW, FixtureStripe, fixture
 from tests.functions.webhook_world import SECRET, STORE, World, signed
+from tests.storage.owners import store_chats
 
 REFUSED = (400, 413)
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
@@ -142,7 +142,7 @@ def stored(made: World) -> dict[str, Any]:
 def assert_readable(made: World) -> None:
     """What was stored can be shown, listed and driven: nothing wrong got past the door."""
     customers = made.customers
-    reader = Reader(made.records, customers, Chats(made.table))
+    reader = Reader(made.records, customers, store_chats(made.table))
     for key in stored(made):
         table, pk, sk = key.split(" ", 2)
         if table == "records" and sk == "CUSTOMER":

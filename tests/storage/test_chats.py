@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shared.storage.chats import Chats
+from shared.storage.chats import Chats, Look
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from tests.dynamo import Tables
-from tests.storage.owners import owner_of
+from tests.storage.owners import owner_of, store_chats
 
 DEMO = Tenant("demo")
 OTHER = Tenant("other")
@@ -15,28 +16,73 @@ OTHER = Tenant("other")
 
 @pytest.fixture
 def chats(tables: Tables) -> Chats:
-    return Chats(tables.records)
+    return store_chats(tables.records)
 
 
-def test_a_chat_belongs_to_the_store_that_registers_it_first(chats: Chats) -> None:
-    assert chats.claim(DEMO, "-1001")
-    assert chats.claim(DEMO, "-1001")
-    assert not chats.claim(OTHER, "-1001")
+@pytest.fixture
+def registry(tables: Tables) -> Registry:
+    return Registry(tables.records, "demo")
+
+
+def reason(chats: Chats, tenant: Tenant, chat_id: str) -> str | None:
+    return chats.standings(tenant, [chat_id])[chat_id].reason
+
+
+def test_a_chat_is_the_only_stores_as_soon_as_it_names_it(chats: Chats) -> None:
+    assert chats.name(DEMO, "-1001")
+    assert chats.name(DEMO, "-1001")
     assert owner_of(chats, "-1001") == "demo"
     assert owner_of(chats, "-1002") is None
 
 
+def test_a_second_store_takes_nothing_from_the_first(chats: Chats, registry: Registry) -> None:
+    chats.name(DEMO, "-1001")
+    registry.register(OTHER, "acct_other")
+    assert not chats.name(OTHER, "-1001")
+    assert (reason(chats, DEMO, "-1001"), reason(chats, OTHER, "-1001")) == (None, "other_store")
+    assert owner_of(chats, "-1001") == "demo"
+
+
+def test_with_several_stores_naming_a_chat_proves_nothing(chats: Chats, registry: Registry) -> None:
+    registry.register(OTHER, "acct_other")
+    for tenant in (DEMO, OTHER):
+        assert not chats.name(tenant, "-1001")
+        assert reason(chats, tenant, "-1001") == "unverified"
+        assert chats.standing(tenant, "-1001").reason == "unverified"
+    assert owner_of(chats, "-1001") is None
+
+
+def test_a_store_that_is_not_the_default_one_is_never_alone(chats: Chats) -> None:
+    assert not chats.name(OTHER, "-1001")
+    assert owner_of(chats, "-1001") is None
+
+
+def test_an_approved_chat_is_the_stores_and_no_others(chats: Chats, registry: Registry) -> None:
+    registry.register(OTHER, "acct_other")
+    assert chats.approve(OTHER, "-1001")
+    assert chats.approve(OTHER, "-1001")
+    assert not chats.approve(DEMO, "-1001")
+    assert (reason(chats, OTHER, "-1001"), reason(chats, DEMO, "-1001")) == (None, "other_store")
+
+
+def test_a_second_account_of_the_default_store_is_no_second_store(
+    chats: Chats, registry: Registry
+) -> None:
+    registry.register(DEMO, "acct_demo")
+    assert chats.name(DEMO, "-1001")
+
+
 @pytest.mark.parametrize("chat_id", ["@vip", "-01001", "1001", "", "-1001#x"])
 def test_what_is_no_chats_id_belongs_to_nobody(chats: Chats, chat_id: str) -> None:
-    assert not chats.claim(DEMO, chat_id)
+    assert not chats.name(DEMO, chat_id)
 
 
 def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
-    chats.claim(DEMO, "-5")
-    chats.claim(DEMO, "-6")
+    chats.name(DEMO, "-5")
+    chats.name(DEMO, "-6")
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.migrated(DEMO, "-5", "-1005")
-    assert chats.resolve(DEMO, "-5") == "-1005"
+    assert chats.standing(DEMO, "-5").current_id == "-1005"
     assert owner_of(chats, "-1005") == "demo"
     assert chats.current_ids(["-5", "-6", "-7", "-1005"]) == {
         "-5": "-1005",
@@ -46,38 +92,75 @@ def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
     }
 
 
-def test_a_chat_nobody_registered_becomes_the_stores(chats: Chats) -> None:
-    assert chats.resolve(DEMO, "-1001") == "-1001"
-    assert chats.resolve(OTHER, "-1001") is None
+def test_a_moved_chat_stays_the_stores_where_there_are_several(
+    chats: Chats, registry: Registry
+) -> None:
+    chats.name(DEMO, "-5")
+    registry.register(OTHER, "acct_other")
+    assert chats.migrated(DEMO, "-5", "-1005")
+    assert chats.standing(DEMO, "-5").usable
+    assert reason(chats, OTHER, "-1005") == "other_store"
+
+
+def test_a_chat_nobody_named_becomes_the_only_stores(chats: Chats) -> None:
+    assert chats.standing(DEMO, "-1001").usable
+    assert owner_of(chats, "-1001") == "demo"
 
 
 def test_a_chat_that_moves_to_another_stores_id_is_that_stores(chats: Chats) -> None:
-    chats.claim(DEMO, "-5")
-    chats.claim(OTHER, "-1005")
+    chats.name(DEMO, "-5")
+    chats.approve(OTHER, "-1005")
     assert not chats.migrated(DEMO, "-5", "-1005")
-    assert chats.resolve(DEMO, "-5") is None
+    assert chats.standing(DEMO, "-5").reason == "other_store"
     assert owner_of(chats, "-1005") == "other"
 
 
 def test_a_store_cannot_move_anothers_chat(chats: Chats) -> None:
-    chats.claim(DEMO, "-5")
+    chats.name(DEMO, "-5")
     assert not chats.migrated(OTHER, "-5", "-1005")
-    assert chats.resolve(DEMO, "-5") == "-5"
+    assert chats.standing(DEMO, "-5").current_id == "-5"
 
 
 def test_chats_that_lead_to_each_other_end_somewhere(chats: Chats) -> None:
-    chats.claim(DEMO, "-5")
+    chats.name(DEMO, "-5")
     chats.migrated(DEMO, "-5", "-6")
     chats.migrated(DEMO, "-6", "-5")
-    assert chats.resolve(DEMO, "-5") in ("-5", "-6")
+    assert chats.standing(DEMO, "-5").current_id in ("-5", "-6")
     assert chats.current_ids(["-5"])["-5"] in ("-5", "-6")
 
 
-def test_a_title_is_remembered_of_registered_chats_only(chats: Chats) -> None:
-    chats.claim(DEMO, "-1001")
-    chats.titled("-1001", "VIP")
-    chats.titled("-1002", "Nobody's")
-    chat = chats.get("-1001")
-    assert chat is not None
-    assert (chat.title, chat.store) == ("VIP", "demo")
-    assert chats.get("-1002") is None
+def test_title_and_type_are_told_to_the_store_that_has_the_chat_only(
+    chats: Chats, registry: Registry
+) -> None:
+    chats.name(DEMO, "-1001")
+    chats.described("-1001", "VIP", "channel")
+    chats.described("-1002", "Nobody's", "channel")
+    registry.register(OTHER, "acct_other")
+    ours = chats.standings(DEMO, ["-1001"])["-1001"]
+    theirs = chats.standings(OTHER, ["-1001"])["-1001"]
+    assert (ours.title, ours.type) == ("VIP", "channel")
+    assert (theirs.title, theirs.type) == (None, None)
+    assert owner_of(chats, "-1002") is None
+
+
+def test_what_the_bot_found_is_remembered_for_the_store_that_names_the_chat(chats: Chats) -> None:
+    chats.name(DEMO, "-1001")
+    assert chats.looks(DEMO) == {}
+    look = Look("lost_rights", "The bot may not ban users there.", 1_000)
+    chats.looked_at(DEMO, "-1001", look, again_at=2_000)
+    chats.name(DEMO, "-1001")
+    assert chats.looks(DEMO) == {"-1001": look}
+    assert chats.looks(OTHER) == {}
+
+
+def test_registered_owners_are_a_set_that_can_be_changed(registry: Registry) -> None:
+    assert registry.telegram_owners(DEMO) == frozenset()
+    registry.add_telegram_owner(DEMO, "1")
+    registry.add_telegram_owner(DEMO, "2")
+    registry.add_telegram_owner(DEMO, "2")
+    assert registry.telegram_owners(DEMO) == {"1", "2"}
+    registry.remove_telegram_owner(DEMO, "1")
+    assert registry.telegram_owners(DEMO) == {"2"}
+    assert registry.telegram_owners(OTHER) == frozenset()
+    registry.remove_telegram_owner(DEMO, "2")
+    assert registry.telegram_owners(DEMO) == frozenset()

@@ -9,7 +9,6 @@ import pytest
 
 from shared.domain.merge import Observation
 from shared.integrations.stripe_gateway import StripeGateway, StripeRefusal, StripeUnavailable
-from shared.storage.chats import Chats
 from shared.storage.items import to_item
 from shared.storage.keys import product_key_without_mode
 from shared.storage.products import Products, name_of, product_of
@@ -17,6 +16,7 @@ from shared.tenant import Tenant
 from standins.stripe import StripeStandin
 from tests.builders import a_subscription
 from tests.functions.webhook_world import STORE, World
+from tests.storage.owners import store_chats
 
 OTHER = Tenant("other")
 
@@ -91,14 +91,14 @@ def test_a_product_from_before_keys_had_a_mode_is_read_as_either_and_kept(
     assert timeline.during(12, 15) == [["-2"], ["-3"]]
 
 
-def test_a_chat_is_kept_as_it_was_given_and_belongs_to_the_store_that_named_it_first(
+def test_a_chat_is_kept_as_it_was_given_whoever_it_belongs_to(
     world: World, products: Products
 ) -> None:
-    products.observe(OTHER, "prod_1", seen(1, "Theirs", "-1"), livemode=True)
+    store_chats(world.table).approve(OTHER, "-1")
     products.observe(STORE, "prod_1", seen(1, "Ours", "-1", "-2", "@name"), livemode=True)
     chats = chats_of(products, STORE, "prod_1")
     assert chats == {"-1", "-2", "@name"}
-    standings = Chats(world.table).standings(STORE, chats)
+    standings = store_chats(world.table).standings(STORE, chats)
     assert {chat: (s.usable, s.reason) for chat, s in standings.items()} == {
         "-1": (False, "other_store"),
         "-2": (True, None),

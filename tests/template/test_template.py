@@ -138,6 +138,7 @@ ROUTES = {
         True,
     ),
     ("get", "/v1/attention"): ("GetCustomer", True),
+    ("get", "/v1/chats"): ("GetCustomer", True),
     ("post", "/v1/attention/retry"): ("CancelPurchase", True),
     ("post", "/v1/webhooks/stripe"): ("StripeWebhook", False),
 }
