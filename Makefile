@@ -37,8 +37,8 @@ run: install ## start everything on loopback; PORT, DATA_DIR, SEED and the rest:
 token: install ## print a JWT for STORE
 	@$(CUSTOMERS) token $(STORE)
 
-store: install ## register STORE for the connected ACCOUNT; STACK=name: in a deployment
-	@$(CUSTOMERS) store add $(STORE) $(ACCOUNT)
+store: install ## register STORE for the connected ACCOUNT, or its TELEGRAM_OWNER; STACK=name: in a deployment
+	@$(CUSTOMERS) store add $(STORE) $(ACCOUNT) $(if $(TELEGRAM_OWNER),--telegram-owner $(TELEGRAM_OWNER))
 
 sweep: install ## run the sweep once, now; STACK as above
 	@$(CUSTOMERS) sweep

@@ -19,6 +19,7 @@ from customers_cli.target import Given
 COMMANDS = (
     "token",
     "store",
+    "chat",
     "sweep",
     "reindex",
     "backfill",

@@ -117,7 +117,7 @@ def new_app(text: str | None = None) -> typer.Typer:
 
 
 def command(
-    app: typer.Typer, name: str | None = None, *, again: str = ""
+    app: typer.Typer, name: str | None = None, *, again: str = "", takes_numbers: bool = False
 ) -> Callable[[Callable[..., Exit]], Callable[..., Exit]]:
     """Add a function to an app as a command.
 
@@ -126,7 +126,9 @@ def command(
 
     Args:
         again: what running it again does after it was stopped.
+        takes_numbers: whether an argument may be a number below zero, which looks like an option.
     """
+    settings = {"ignore_unknown_options": True} if takes_numbers else {}
 
     def add(work: Callable[..., Exit]) -> Callable[..., Exit]:
         _, *own = inspect.signature(work, eval_str=True).parameters.values()
@@ -145,7 +147,7 @@ def command(
         run.__name__ = work.__name__
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         setattr(run, "__signature__", inspect.Signature(parameters))  # noqa: B010 - mypy's wish
-        app.command(name)(run)
+        app.command(name, context_settings=settings)(run)
         return work
 
     return add

@@ -21,9 +21,8 @@ from shared.compose import Composition
 from shared.domain.clock import iso
 from shared.integrations.stripe_gateway import Mode, Raw, StripeError
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
-from shared.storage.items import from_item
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX, due_key
-from shared.storage.products import product_of
+from shared.storage.products import all_products, product_of
 from shared.stripe_events.events import HANDLERS
 from shared.tenant import Tenant
 
@@ -247,13 +246,8 @@ class Doctor:
                     )
 
     def _chats_of(self, tenant: Tenant) -> list[str]:
-        items = self.parts.records_table.query_all(
-            "pk = :pk AND sk BETWEEN :first AND :last",
-            pk=tenant.products_pk(),
-            first="PRODUCT#",
-            last="PRODUCT#~",
-        )
-        return sorted({chat for item in items for chat in product_of(from_item(item)).chats})
+        products = all_products(self.parts.records_table, tenant)
+        return sorted({chat for product in products for chat in product_of(product).chats})
 
     def stores(self) -> list[Tenant]:
         """The deployment's default store and every store that was registered."""

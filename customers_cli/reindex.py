@@ -19,6 +19,7 @@ from customers_cli.display import Display
 from customers_cli.exits import Exit
 from customers_cli.keep import keep
 from shared.compose import Composition
+from shared.storage.products import all_products, product_of
 from shared.tenant import Tenant, account_of
 
 app = new_app()
@@ -84,6 +85,8 @@ class Reindexing:
         self._index = parts.settings.index_table
         self._client = client
         self._customers = parts.customers
+        self._chats = parts.chats
+        self._table = parts.records_table
         self._kept = kept
         self._tell = tell
         self.progress = self._begin()
@@ -100,6 +103,7 @@ class Reindexing:
         progress, tenant, customers = self.progress, self._tenant, self._customers
         progress.items = sum(map(self._size, (self._records, self._index)))
         if progress.phase == "accounts":
+            self._name_chats()
             for page in self._pages(self._records, _OF_ACCOUNTS):
                 for account in sorted({account_of(pk) for pk, _ in page}):
                     progress.accounts += 1
@@ -114,6 +118,12 @@ class Reindexing:
         if self._kept is not None:
             self._kept.unlink(missing_ok=True)
         return progress
+
+    def _name_chats(self) -> None:
+        """Have the sweep look at chats that were named before it looked at any."""
+        for product in all_products(self._table, self._tenant):
+            for chat_id in sorted(product_of(product).chats):
+                self._chats.name(self._tenant, chat_id)
 
     def _size(self, table: str) -> int:
         """About how many items a table holds (DynamoDB counts every six hours)."""

@@ -7,44 +7,95 @@ from typing import Annotated
 import typer
 
 from customers_cli.command import Run, Store, command, new_app
-from customers_cli.exits import Exit, Refused
+from customers_cli.exits import Exit, Failure, Refused
 from shared.domain.clock import iso
+from shared.domain.telegram import is_user_id
 from shared.storage.registry import AccountTaken, Connection
 from shared.tenant import Tenant
 
 app = new_app("Register stores for connected Stripe accounts.")
 
 
-def _account(text: str) -> str:
-    if not text.startswith("acct_") or not text.isascii() or not text[5:].isalnum():
+def _account(text: str | None) -> str | None:
+    if text is not None and (
+        not text.startswith("acct_") or not text.isascii() or not text[5:].isalnum()
+    ):
         raise typer.BadParameter("a connected account is named like acct_1234")
     return text
 
 
+def _user(text: str | None) -> str | None:
+    if text is not None and not is_user_id(text):
+        raise typer.BadParameter("a Telegram user has a numeric id, like 123456789")
+    return text
+
+
 Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", callback=_account, help="Connected account: acct_…")
+    str | None,
+    typer.Argument(metavar="ACCOUNT", callback=_account, help="Connected account: acct_…"),
+]
+TelegramOwner = Annotated[
+    str | None,
+    typer.Option(
+        "--telegram-owner",
+        metavar="USER",
+        callback=_user,
+        help="Telegram user: chats that this user created are the store's.",
+    ),
+]
+NotTelegramOwner = Annotated[
+    str | None,
+    typer.Option(
+        "--not-telegram-owner",
+        metavar="USER",
+        callback=_user,
+        help="Telegram user who is no owner any more; the store keeps its chats.",
+    ),
 ]
 
 
 @command(app)
-def add(run: Run, store: Store, account: Account) -> Exit:
-    """Register a store for a connected Stripe account.
+def add(
+    run: Run,
+    store: Store,
+    account: Account = None,
+    telegram_owner: TelegramOwner = None,
+    not_telegram_owner: NotTelegramOwner = None,
+) -> Exit:
+    """Register a store for a connected Stripe account, or change a store that is there.
 
     Events of the account are the store's from then on, and the store's purchases are ended in this
     account. It may be repeated. A store that is registered again is asked through the newest
-    account.
+    account. Without an account, only the store's Telegram owners change.
     """
-    registry, tenant = run.target.parts.registry, Tenant(store)
-    taken = f"{account} belongs to another store already: `customers store list` shows to which"
-    known = registry.of_account(account)
-    if known is not None and known.tenant != tenant:
-        raise Refused(taken)
+    if account is None and telegram_owner is None and not_telegram_owner is None:
+        raise Failure("Name an ACCOUNT, or a Telegram user with --telegram-owner")
+    parts, tenant = run.target.parts, Tenant(store)
+    registry = parts.registry
+    if account is None:
+        run.target.require(tenant)
+    else:
+        taken = f"{account} belongs to another store already: `customers store list` shows to which"
+        connection = registry.of_account(account)
+        if connection is not None and connection.tenant != tenant:
+            raise Refused(taken)
     run.begin()
-    try:
-        registry.register(tenant, account)
-    except AccountTaken:
-        raise Refused(taken) from None
-    print(f"{account} belongs to the store {store}.")
+    if account is not None:
+        try:
+            registry.register(tenant, account)
+        except AccountTaken:
+            raise Refused(taken) from None
+        print(f"{account} belongs to the store {store}.")
+    if not_telegram_owner is not None:
+        registry.remove_telegram_owner(tenant, not_telegram_owner)
+        print(f"Telegram user {not_telegram_owner} is no owner of the store {store}.")
+    if telegram_owner is not None:
+        registry.add_telegram_owner(tenant, telegram_owner)
+        parts.chats.look_soon(tenant)
+        print(
+            f"Telegram user {telegram_owner} is an owner of the store {store}. "
+            "The next sweep looks whose its unverified chats are."
+        )
     return Exit.DONE
 
 

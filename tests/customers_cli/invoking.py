@@ -107,6 +107,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "store add": ("nobody", "acct_nobody"),
     "store list": (),
     "store remove": ("nobody",),
+    "chat list": ("nobody",),
+    "chat approve": ("nobody", "-1001"),
     "sweep": (),
     "reindex": ("nobody",),
     "backfill": ("nobody",),

@@ -50,7 +50,7 @@ def without_the_past(state: Mapping[str, Any]) -> dict[str, Any]:
         told[key] = {
             name: value
             for name, value in item.items()
-            if name != "seen" and not name.startswith(("s_total_", "t_", "due_"))
+            if name != "seen" and not name.startswith(("s_total_", "t_", "due_", "attention"))
         }
     return told
 

@@ -20,7 +20,7 @@ def test_the_page_of_commands_is_their_help() -> None:
 def test_the_page_holds_every_command() -> None:
     told = {" ".join(words) for words in paths()}
     assert set(CALLS) <= told
-    assert told - set(CALLS) == {"", "store", "bot", "console"}
+    assert told - set(CALLS) == {"", "store", "chat", "bot", "console"}
 
 
 def test_every_exit_code_has_its_meaning() -> None:
@@ -53,7 +53,8 @@ def test_make_help_lists_every_target() -> None:
 def test_every_command_that_make_knows_is_called_with_its_variables() -> None:
     called = {
         "token": "token $(STORE)",
-        "store": "store add $(STORE) $(ACCOUNT)",
+        "store": "store add $(STORE) $(ACCOUNT)"
+        " $(if $(TELEGRAM_OWNER),--telegram-owner $(TELEGRAM_OWNER))",
         "sweep": "sweep",
         "reindex": "reindex $(STORE)",
         "backfill": "backfill $(STORE) $(if $(RATE),--rate $(RATE))",

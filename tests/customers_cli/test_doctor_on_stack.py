@@ -39,6 +39,9 @@ def chat(stack: Stack) -> None:
     requests.post(f"{control}/scenarios", json={"steps": steps}, timeout=60).raise_for_status()
     requests.post(f"{control}/drain", json={"timeout": 60}, timeout=90).raise_for_status()
     telegram(stack, "chats", chat_id=CHAT)
+    # Other tests register stores: then naming a chat proves nothing.
+    approved = connect(choose(Given(data_dir=stack.data_dir), environ={})).parts.chats
+    assert approved.approve(Tenant("demo"), str(CHAT))
 
 
 def telegram(stack: Stack, what: str, **body: Any) -> None:

@@ -179,7 +179,7 @@ class Watched:
             parts = compose.function(function)
             assert all((parts.secrets, parts.reader, parts.schedules, parts.attention))
             if parts.budget.telegram is not None:
-                assert parts.driver
+                assert all((parts.driver, parts.rights))
 
     def sell(self) -> str:
         """Sell a subscription, an hour ago."""

@@ -52,7 +52,9 @@ def ids(shop: Shop) -> dict[str, str]:
         telegram_user_id=USER,
     )
     shop.deliver()
+    store_chats(shop.tables.records).approve(B, str(CHAT_B))
     shop.telegram.bot_api.join(CHAT_B, USER)
+    shop.sweep()  # the bot looks at every new chat once
     (row,) = shop.get("/v1/customers", store="other")[1]["items"]
     path = f"/v1/customers/{row['customer_id']}"
     detail = shop.get(path, store="other")[1]
