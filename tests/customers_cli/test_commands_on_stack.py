@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import requests
 from customers_cli import console
 from local.stack import ROOT, Stack
 from shared.storage.dynamo import Table, unmarshal
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from tests.customers_cli.conftest import PLACES
 from tests.customers_cli.invoking import Ended, clean, customers, files_in, process
@@ -382,3 +384,39 @@ def test_a_process_that_is_stopped_keeps_how_far_it_got(stack: Stack, cli_folder
 
 def test_nothing_is_kept_of_what_was_finished(cli_folder: Path) -> None:
     assert files_in(cli_folder) == {}
+
+
+# -- chats -----------------------------------------------------------------------------------------
+
+
+def test_a_chat_is_unverified_until_the_operator_approves_it(shop: Shop) -> None:
+    chat = f"-10019000{zlib.crc32(shop.store.encode()):010d}"
+    args = {"name": "Club", "telegram_chat_ids": chat}
+    happen(shop.stack, shop.account, "create_product", **args)
+    ran = shop.run("chat", "list", shop.store)
+    assert ran.code == 1
+    assert f"{chat}  unverified: It is not proven that {chat} is your chat." in ran.out
+    ran = shop.run("chat", "approve", shop.store, chat)
+    assert (ran.code, ran.out) == (0, f"The chat {chat} belongs to the store {shop.store}.\n")
+    assert "unverified" not in shop.run("chat", "list", shop.store).out
+    thief = customers("chat", "approve", "demo", chat, **shop.environment)
+    assert (thief.code, thief.target) == (1, None)
+    assert thief.sentence == f"The chat {chat} belongs to another store already."
+
+
+def test_telegram_owners_of_a_store_are_registered_and_taken_back(shop: Shop) -> None:
+    ran = shop.run("store", "add", shop.store, "--telegram-owner", "4711")
+    assert ran.code == 0
+    assert ran.out.startswith(f"Telegram user 4711 is an owner of the store {shop.store}.")
+    records = Table(shop.stack.client("dynamodb"), shop.stack.outputs["RecordsTableName"])
+    registry = Registry(records, "demo")
+    assert registry.telegram_owners(Tenant(shop.store)) == {"4711"}
+    ran = shop.run("store", "add", shop.store, "--not-telegram-owner", "4711")
+    assert ran.code == 0
+    assert registry.telegram_owners(Tenant(shop.store)) == frozenset()
+
+
+@pytest.mark.parametrize("user", ["-100", "@ada", "0"])
+def test_a_telegram_owner_has_a_numeric_id(shop: Shop, user: str) -> None:
+    ran = customers("store", "add", shop.store, "--telegram-owner", user, **shop.environment)
+    assert (ran.code, ran.target) == (2, None)

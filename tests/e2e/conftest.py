@@ -26,5 +26,6 @@ def store(stack: Stack) -> Store:
 
 @pytest.fixture(scope="session")
 def product(store: Store) -> str:
+    store.approve(CHAT)
     args = {"name": "Signals", "telegram_chat_ids": str(CHAT)}
     return str(store.scenario({"do": "create_product", "args": args})[0]["id"])

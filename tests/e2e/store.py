@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from local.stack import Stack
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 CHAT = -1001900000001
 PHRASE = "CANCEL PURCHASE"
@@ -72,12 +78,34 @@ class Store:
         return asked
 
     def join(self, user: int) -> None:
+        self.telegram("join", user_id=user)
+
+    def telegram(self, what: str, **body: Any) -> None:
+        """Let something happen in the chat."""
         answer = requests.post(
-            f"{self.stack.telegram_url}/_control/join",
-            json={"chat_id": CHAT, "user_id": user},
+            f"{self.stack.telegram_url}/_control/{what}",
+            json={"chat_id": CHAT, **body},
             timeout=20,
         )
         assert answer.ok, answer.text
+
+    def approve(self, chat_id: int) -> None:
+        """Make a chat the store's: other tests register stores on this stack, and then naming a
+        chat proves nothing."""
+        approved = self.command("chat", "approve", "demo", str(chat_id))
+        assert approved.returncode == 0, approved.stderr
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the operators' command on the stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "customers_cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "DATA_DIR": str(self.stack.data_dir)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
 
 def until(condition: Callable[[], Any], seconds: float) -> Any:
