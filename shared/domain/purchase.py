@@ -442,8 +442,17 @@ class Purchase:
 
     @cached_property
     def telegram_user_id(self) -> str | None:
-        user: str | None = self._first("telegram_user_id", _USER_PRECEDENCE)
-        return user
+        """The Telegram account that is linked now. A source that named one and names none any more
+        has taken it off, whatever sources of lower precedence still say."""
+        for source in _USER_PRECEDENCE:
+            user: str | None = self.data(source).get("telegram_user_id")
+            if user is not None or self._named_user_from(source) is not None:
+                return user
+        return None
+
+    def _named_user_from(self, source: str) -> float | None:
+        """Since when a source has a say in who is linked: since it first named somebody."""
+        return min((span.start for span in self._over_time("user", source)), default=None)
 
     @cached_property
     def purchased_at(self) -> int:
@@ -639,7 +648,8 @@ class Purchase:
                 begin = self._timelines[source].points[0].at
                 spans = [replace(s, start=max(s.start, begin)) for s in spans if s.end > begin]
             told += [part for span in spans for part in _without(span, covered)]
-            covered += spans
+            if spans:
+                covered.append(Span(min(span.start for span in spans), math.inf, None))
         known = {span.value for span in told}
         named = ((span, span.value) for span in told)
         return (*named, *self._from_older_records(self.seen_users - known))

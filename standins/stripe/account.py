@@ -149,6 +149,7 @@ class StripeAccount:
     pause_subscription = _on_ledger(subscriptions.pause)
     resume_subscription = _on_ledger(subscriptions.resume)
     change_plan = _on_ledger(subscriptions.change_plan)
+    change_items = _on_ledger(subscriptions.change_items)
     begin_pending_update = _on_ledger(subscriptions.begin_pending_update)
     end_pending_update = _on_ledger(subscriptions.end_pending_update)
     schedule_subscription = _on_ledger(subscriptions.schedule)

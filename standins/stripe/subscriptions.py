@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -368,6 +368,31 @@ def change_plan(
     target = ledger.get("subscription", subscription)
     items = _items_with(ledger, target, product, amount, currency)
     ledger.update(UPDATED, target, items=items)
+    return target
+
+
+def change_items(
+    ledger: Ledger, subscription: str, *, sold: Sequence[str], amount: int = 1900
+) -> Object:
+    """The items are of the products ``sold`` now; a product that stays keeps its item."""
+    target = ledger.get("subscription", subscription)
+    old = {item["price"]["product"]: item for item in target["items"]["data"]}
+    recurring = target["items"]["data"][0]["price"]["recurring"]
+    data = []
+    for product in sold:
+        if product in old:
+            data.append(clone(old[product]))
+            continue
+        price = products.price_of(
+            ledger,
+            products.known(ledger, product)["id"],
+            amount,
+            target["currency"],
+            interval=recurring["interval"],
+            interval_count=recurring["interval_count"],
+        )
+        data.append(_item(ledger, subscription, price, period_end(target)))
+    ledger.update(UPDATED, target, items={**clone(target["items"]), "data": data})
     return target
 
 
