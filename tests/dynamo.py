@@ -215,6 +215,11 @@ def dynoxide_tables(dynamo_endpoint: str, _dynamo_client: Any) -> Iterator[Table
 @pytest.fixture
 def memory_tables() -> Tables:
     """Fresh, empty tables in memory."""
+    return memory_database()
+
+
+def memory_database() -> Tables:
+    """The same without a fixture, for a test that needs many."""
     database = MemoryDynamo()
     names = create_tables(database)
     client = CountingClient(MemoryClient(database))

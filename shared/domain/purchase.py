@@ -609,7 +609,7 @@ class Purchase:
         stored = self.sources.get(source)
         if stored is None:
             return Timeline()
-        return of_source(stored, self.timelines.get(source), said(source, stored.data))
+        return of_source(source, stored, self.timelines.get(source), said(source, stored.data))
 
     @cached_property
     def _timelines(self) -> Mapping[str, Timeline]:

@@ -25,6 +25,11 @@ from shared.domain.merge import CLOCK_SKEW_SECONDS, Source
 MOST_POINTS = 200
 
 
+# The store's own events don't tell what was before. Of these sources every event is a point: which
+# of them changed something is known only when all have come.
+WITHOUT_BEFORE = frozenset({"link", "redemption", "store"})
+
+
 class _Untold:
     """The value of ``before`` where an event doesn't tell."""
 
@@ -85,16 +90,23 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The points of one source, in order; see the module's text."""
+    """The points of one source, in order; see the module's text.
+
+    Attributes:
+        is_whole: every point is kept.
+    """
 
     points: tuple[Point, ...] = ()
+    is_whole: bool = False
 
     @classmethod
-    def of(cls, points: Iterable[Point]) -> Timeline:
-        """The timeline of a set of points: without repetitions, and without those that say what
-        the others say already."""
+    def of(cls, points: Iterable[Point], *, is_whole: bool = False) -> Timeline:
+        """The timeline of a set of points, without repetitions. Points that say what the others
+        say already are left out, unless it is to be whole."""
         by_place = {point.place: point for point in sorted(points, key=_told_last)}
         said = sorted(by_place.values(), key=lambda point: point.place)
+        if is_whole:
+            return cls(tuple(said[-MOST_POINTS:]), is_whole=True)
         events = [point for point in said if not point.is_fetched]
         changes = [point for point in said if point.tells_change]
         kept: list[Point] = []
@@ -108,7 +120,7 @@ class Timeline:
         return cls(tuple(kept[-MOST_POINTS:]))
 
     def with_points(self, *points: Point) -> Timeline:
-        return Timeline.of((*self.points, *points))
+        return Timeline.of((*self.points, *points), is_whole=self.is_whole)
 
     def spans(self) -> Iterator[Span]:
         """Every value with the time for which it held, or may have held."""
@@ -156,22 +168,24 @@ class Timeline:
         return cls(tuple(Point.from_json(point) for point in points))
 
 
-def of_source(stored: Source, timeline: Timeline | None, now: Any) -> Timeline:
+def of_source(name: str, stored: Source, timeline: Timeline | None, now: Any) -> Timeline:
     """The timeline of a source; what it says now is part of it.
 
     Args:
+        name: the source's.
         timeline: the points that are stored, where there are any.
         now: what the source says now.
     """
     points = () if timeline is None else timeline.points
-    if points and points[-1].value == now:
+    is_whole = name in WITHOUT_BEFORE
+    if points and points[-1].value == now and not is_whole:
         return Timeline(points)
     if stored.fetched_at is not None:
         latest = Point(stored.fetched_at, 0, "", now)
     else:
         event_id = stored.event_ids[-1] if stored.event_ids else "unknown"
         latest = Point(stored.version, stored.rank, event_id, now)
-    return Timeline.of((*points, latest))
+    return Timeline.of((*points, latest), is_whole=is_whole)
 
 
 def _told_last(point: Point) -> bool:

@@ -94,7 +94,7 @@ class Record:
         stored, rule = self.sources.get(source), SAID.get(self.key.kind)
         if stored is None or rule is None:
             return Timeline()
-        return of_source(stored, self.timelines.get(source), rule(source, stored.data))
+        return of_source(source, stored, self.timelines.get(source), rule(source, stored.data))
 
     @property
     def is_frozen(self) -> bool:

@@ -17,7 +17,7 @@ from shared.domain.clock import Clock, system_clock
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Fetched, Observation, Source, Verdict
 from shared.domain.purchase import Own, Purchase
-from shared.domain.timeline import UNTOLD, Point, Timeline
+from shared.domain.timeline import UNTOLD, WITHOUT_BEFORE, Point, Timeline
 from shared.settings import SETTLE_SECONDS
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import (
@@ -131,7 +131,8 @@ class Records:
         """
         well_formed.check(seen.data)
         point = _point_of(key, seen)
-        if key.kind == "PRODUCT" or (point is not None and point.tells_change):
+        is_point = point is not None and (point.tells_change or seen.source in WITHOUT_BEFORE)
+        if key.kind == "PRODUCT" or is_point:
             item = self.table.get(key.pk, key.sk)
         else:
             try:
@@ -549,13 +550,17 @@ def _with_point(
     """A record with what is said of it at one moment, however old that is."""
     if after is None or after.is_frozen:
         return after
-    known = Timeline() if before is None else before.timeline(source)
+    is_whole = source in WITHOUT_BEFORE
+    known = Timeline(is_whole=is_whole)
+    if before is not None and source in before.sources:
+        known = before.timeline(source)
     told = known.with_points(point)
     others = {name: points for name, points in after.timelines.items() if name != source}
     plain = replace(after, timelines=others)
     now = plain.timeline(source)
     says_no_more = (
-        len(told.points) == 1
+        not is_whole
+        and len(told.points) == 1
         and not told.points[0].tells_change
         and told.points[0].value == now.points[-1].value
     )
