@@ -1,4 +1,5 @@
 """Timelines: the same points say the same, in any order and however often."""
+
 from __future__ import annotations
 
 import math

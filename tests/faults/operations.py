@@ -14,7 +14,7 @@ from standins.telegram.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
 from tests.faults import invariants
 from tests.faults.boundaries import Process
 from tests.faults.stripe_engine import DAY, PERIOD
-from tests.faults.world import START, VirtualTime, World, on_virtual_time
+from tests.faults.world import START, STORE, VirtualTime, World, on_virtual_time
 
 CHAT_A, CHAT_B = -1001000000001, -1001000000002
 BUYER, OTHER, STRANGER = "700001", "700002", "700009"
@@ -22,6 +22,7 @@ BUYER, OTHER, STRANGER = "700001", "700002", "700009"
 SETUP_SECONDS = 3600
 CODE_ENDS = START + 20 * DAY
 PERIOD_ENDS = START - SETUP_SECONDS + PERIOD + 2
+NEVER = START + 4000 * DAY
 REST = START + 70 * DAY
 """When everything has come to rest: two months are over."""
 
@@ -107,6 +108,18 @@ def _failed(world: World) -> None:
         world.telegram.set_bot(chat_id, can_restrict_members=True)
 
 
+def _refused(world: World) -> None:
+    """The buyer was an administrator when she had to leave; she is a member again."""
+    _bought(world, "one_off")
+    arrive(world)
+    for chat_id in (CHAT_A, CHAT_B):
+        world.telegram.set_member(chat_id, int(BUYER), status=ADMINISTRATOR)
+    world.run(lambda p: world.cancel(p, "pi_x", "immediately"))
+    world.settle(world.time.now + 60)
+    for chat_id in (CHAT_A, CHAT_B):
+        world.telegram.set_member(chat_id, int(BUYER), status=MEMBER)
+
+
 def _taken_back_unheard(world: World) -> None:
     """The buyer has taken the cancel back; the event comes only after the end."""
     _scheduled_by("portal")(world)
@@ -115,6 +128,15 @@ def _taken_back_unheard(world: World) -> None:
     world.outside(lambda s: s.portal_uncancel("sub_x"))
     for delivery in world.deliveries:
         delivery.next_at = PERIOD_ENDS + 2 * 3600
+
+
+def _unseen(world: World) -> None:
+    """The bot is to look at the chats; in one of them it has no rights."""
+    _bought(world, "subscription")
+    arrive(world)
+    world.time.now = START
+    look_at_chats(world, START)
+    world.telegram.set_bot(CHAT_B, can_restrict_members=False)
 
 
 def _settling(world: World) -> None:
@@ -168,6 +190,7 @@ WORLDS: dict[str, Callable[[World], None]] = {
     "code_for_life": lambda world: _bought(world, "access_code"),
     "two": _two,
     "failed": _failed,
+    "refused": _refused,
     "ended": _on_its_way(lambda w: w.outside(lambda s: s.cancel_in_dashboard("sub_x"))),
     "portal_cancelled": _on_its_way(lambda w: w.outside(lambda s: s.portal_cancel("sub_x"))),
     "relinked": _on_its_way(lambda w: w.link("sub_x", OTHER)),
@@ -180,6 +203,7 @@ WORLDS: dict[str, Callable[[World], None]] = {
     "reordered_at_once": _reordered(0),
     "taken_back": _taken_back_unheard,
     "settling": _settling,
+    "unseen": _unseen,
 }
 _ON_THEIR_WAY = (
     "ended",
@@ -193,7 +217,15 @@ _ON_THEIR_WAY = (
     "reordered",
     "reordered_at_once",
 )
-_UNHEARD = ("taken_back",)
+# Where nothing is to happen before the operation begins.
+_UNHEARD = ("taken_back", "unseen", "failed", "refused")
+
+
+def look_at_chats(world: World, at: float) -> None:
+    """Have the bot look at the chats at ``at``. It looks daily, which is tried where it is what
+    happens, and left out elsewhere."""
+    for chat_id in (CHAT_A, CHAT_B):
+        world.run(lambda p, chat=str(chat_id): world.chats(p).look_again(STORE, chat, int(at)))  # type: ignore[misc]
 
 
 def arrive(world: World) -> None:
@@ -207,6 +239,7 @@ def _built(name: str) -> tuple[World, float]:
     with on_virtual_time() as time:
         world = _empty(time)
         arrive(world)
+        look_at_chats(world, NEVER)
         WORLDS[name](world)
         if name not in (*_ON_THEIR_WAY, *_UNHEARD):
             arrive(world)
@@ -278,7 +311,10 @@ OPERATIONS = [
         Operation(f"cancel at period end, {world}", world, _cancel("sub_x", "period_end"), True)
         for world in ("active", "trialing", "past_due", "portal")
     ),
-    Operation("revocation, failed", "failed", _again, again=True),
+    Operation("revocation, refused", "refused", _again, again=True),
+    Operation("sweep, the rights are back", "failed", lambda w, p: w.sweep(p)),
+    Operation("retry of all, refused", "refused", lambda w, p: w.retry_all(p), again=True),
+    Operation("sweep, the chats are looked at", "unseen", lambda w, p: w.sweep(p)),
     *(Operation(f"webhook, {world}", world, _first_event) for world in _ON_THEIR_WAY),
     *(
         Operation(

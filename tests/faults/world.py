@@ -34,7 +34,8 @@ from shared.domain.purchase import When
 from shared.domain.steps import Who
 from shared.ending.drive import Driver
 from shared.settings import Settings as FunctionSettings
-from shared.storage.keys import DUE_INDEX, purchase_key
+from shared.storage.chats import Chats
+from shared.storage.keys import ATTENTION_INDEX, DUE_INDEX, purchase_key
 from shared.tenant import Tenant
 from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Chat, Member, Settings
 from tests.dynamo import table_definition
@@ -372,6 +373,10 @@ class World:
             deadline=parts.deadline.act_until,
         )
 
+    def retry_all(self, process: Process) -> None:
+        parts = self.parts(process, "cancel_purchase")
+        Canceller(parts.driver).retry_all(STORE, who=Who("owner"))
+
     def receive(self, process: Process, event: dict[str, Any]) -> str:
         """Stripe delivers an event."""
         self._hear(event)
@@ -647,12 +652,23 @@ class World:
         due_at = self.next_due_at()
         return due_at is not None and due_at <= self.time.now
 
+    def is_somebody_waiting(self) -> bool:
+        """Whether a removal failed for what may end by itself: the sweep looks whether it has."""
+        rows = self.dynamo.scan(TableName=RECORDS, IndexName=ATTENTION_INDEX)["Items"]
+        return any("attention_chats" in row for row in rows)
+
+    def chats(self, process: Process) -> Chats:
+        return self.parts(process, "period_end_revoker").chats
+
     def settle(self, until: float) -> None:
         """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
 
         Moves from one moment at which something can happen to the next, up to ``until``.
         """
         forever = until + 1
+        if self.is_somebody_waiting():
+            # The sweep comes every minute, also when nothing is due.
+            self.run(self.sweep)
         for _ in range(2000):
             self.stripe.now = int(self.time.now)
             self.stripe.run_due()

@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The chats that the store's products open, and what the bot may do there */
+        get: operations["listChats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/products": {
         parameters: {
             query?: never;
@@ -718,6 +735,35 @@ export interface components {
         CancelPreview: {
             /** @description Empty: nothing is left to cancel */
             options: components["schemas"]["PreviewOption"][];
+        };
+        StoreChat: {
+            /** @description As a product names it */
+            chat_id: string;
+            /** @description As Telegram last told it */
+            title: string | null;
+            /**
+             * @description As Telegram last told it
+             * @enum {string|null}
+             */
+            type: "channel" | "supergroup" | "group" | null;
+            /** @description The products that open it, of both modes */
+            product_ids: string[];
+            /**
+             * @description What the bot may do there. `unverified`: it is not proven that the chat is this store's; null: the bot has not looked yet, which the next sweep does
+             * @enum {string|null}
+             */
+            bot: "can_remove" | "lost_rights" | "not_member" | "unreachable" | "unverified" | null;
+            /**
+             * Format: date-time
+             * @description When the bot last looked; ISO 8601, UTC
+             */
+            checked_at: string | null;
+            /** @description A sentence for the owner, where the bot can't remove people */
+            detail: string | null;
+        };
+        ChatList: {
+            /** @description By id */
+            items: components["schemas"]["StoreChat"][];
         };
     };
     responses: never;
@@ -1378,6 +1424,73 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RetryAccepted"];
+                };
+            };
+            /** @description No valid access token (answered by the gateway, or by the function) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description The token names no single store */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description `invalid_request`: `detail` names the parameter or field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A service we depend on is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listChats: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All chats */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChatList"];
                 };
             };
             /** @description No valid access token (answered by the gateway, or by the function) */
