@@ -478,9 +478,11 @@ class Driver:
         except StripeError as error:
             return self._postpone(record, owner, "buyer", error.reason)
         now = int(self.clock())
-        return self.records.save_own(
+        record = self.records.save_own(
             record, owner, lambda p: replace(p.own.without_retry("buyer"), looked_at=now)
         )
+        # Stripe may have told that a product opened other chats than was known.
+        return self._planned_again(record, owner) if self.is_planned_otherwise(record) else record
 
     def _set_schedule(self, at: int | None, record: Record, owner: str) -> Record:
         """Make the schedule; one that would fire within a minute is left to the sweep."""

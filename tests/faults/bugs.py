@@ -1,4 +1,4 @@
-"""The eleven mistakes this system must not make, as patches of the real code.
+"""The eighteen mistakes this system must not make, as patches of the real code.
 
 Each of them breaks a rule of the design. They are used by ``test_seeded_bugs.py`` alone: a fault
 suite that does not notice one of them proves nothing.
@@ -6,29 +6,35 @@ suite that does not notice one of them proves nothing.
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 from functions.cancel_purchase.cancel import Canceller
-from shared.domain import merge, steps
+from shared.domain import access, merge, steps
 from shared.domain.errors import CustomersError
 from shared.domain.merge import Fetched, Observation, Source, Verdict
-from shared.domain.purchase import End, Own, Purchase
+from shared.domain.purchase import End, Own, Purchase, Removal
+from shared.domain.timeline import Point, Span
+from shared.ending.catch_up import CatchUp
 from shared.ending.drive import Driver
 from shared.ending.removal import AccessRemover
 from shared.integrations.stripe_gateway import StripeError, StripeGateway
+from shared.storage import keys, products, records
 from shared.storage.dynamo import ConditionFailed
 from shared.storage.items import Record, from_item
 from shared.storage.keys import Key
+from shared.storage.products import Products
 from shared.storage.records import LEASE_SECONDS, Outcome, Records
 from shared.storage.telegram_users import TelegramUsers
+from shared.tenant import Tenant
 from tests.faults.world import World
 
-CRASHES, INTERLEAVINGS = "crashes", "interleavings"
+CRASHES, INTERLEAVINGS, ORDERS = "crashes", "interleavings", "orders"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Bug:
     """One mistake.
 
     Attributes:
-        shows_in: the operation (see :mod:`tests.faults.operations`) in which it should show.
+        shows_in: the operation (see :mod:`tests.faults.operations`) or the story (see
+            :mod:`tests.faults.orders`) in which it should show.
         noticed_by: the suites that notice it there.
     """
 
@@ -206,6 +213,75 @@ def no_lease() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_settling() -> Iterator[None]:
+    """People are removed as soon as the first event says that they lost something."""
+    with patch.object(Records, "_settling", lambda _self, _before, after: after):
+        yield
+
+
+@contextmanager
+def no_catching_up() -> Iterator[None]:
+    """Stripe is not asked what else somebody bought."""
+    with patch.object(CatchUp, "look", lambda *_, **__: None):
+        yield
+
+
+@contextmanager
+def chats_without_their_time() -> Iterator[None]:
+    """Every chat a product ever opened counts."""
+
+    def ever(held: Iterable[Span], product: access.Product) -> dict[str, list[Span]]:
+        spans = list(held)
+        chats = {c for line in product.timelines for told in line.spans() for c in told.value}
+        return dict.fromkeys(chats, spans) if spans else {}
+
+    with patch.object(access, "_opened_while", ever):
+        yield
+
+
+@contextmanager
+def product_key_without_its_mode() -> Iterator[None]:
+    def key(tenant: Tenant, product_id: str, _livemode: bool) -> Key:
+        return keys.product_key_without_mode(tenant, product_id)
+
+    with patch.object(keys, "product_key", key), patch.object(products, "product_key", key):
+        yield
+
+
+@contextmanager
+def unknown_product_taken_for_done() -> Iterator[None]:
+    """Who must leave which chats is planned on the products that happen to be known."""
+
+    def known(self: Products, tenant: Tenant, purchase: Purchase, **_: Any) -> Any:
+        return self.of_purchases(tenant, [purchase])[purchase.purchase_id]
+
+    with patch.object(Products, "complete", known):
+        yield
+
+
+@contextmanager
+def failed_removal_counted_as_done() -> Iterator[None]:
+    def failed(self: AccessRemover, step: Any, _reason: str, _detail: str) -> Removal:
+        return self._finished(step, "revoked", None, None)
+
+    with patch.object(AccessRemover, "_failed", failed):
+        yield
+
+
+@contextmanager
+def log_keyed_by_arrival() -> Iterator[None]:
+    """An entry of the history is known by the number of its arrival, not by its event."""
+    point_of, arrived = records._point_of, itertools.count()
+
+    def numbered(key: Key, seen: Observation) -> Point | None:
+        point = point_of(key, seen)
+        return None if point is None else replace(point, event_id=f"arrival {next(arrived)}")
+
+    with patch.object(records, "_point_of", numbered):
+        yield
+
+
 BUGS = (
     Bug("no sweep", no_sweep, "cancel now, one_off"),
     Bug(
@@ -239,4 +315,31 @@ BUGS = (
         (INTERLEAVINGS,),
     ),
     Bug("no lease on the purchase", no_lease, "cancel at period end, active", (INTERLEAVINGS,)),
+    Bug("no settling", no_settling, "the old one ends before the new one begins", (ORDERS,)),
+    Bug("no catching up", no_catching_up, "swap", (ORDERS,)),
+    Bug(
+        "a chat without its time span",
+        chats_without_their_time,
+        "a chat named by mistake before",
+        (ORDERS,),
+    ),
+    Bug(
+        "a product key without its mode",
+        product_key_without_its_mode,
+        "one product id in both modes",
+        (ORDERS,),
+    ),
+    Bug(
+        "a plan on an unknown product taken for done",
+        unknown_product_taken_for_done,
+        "a product nobody told of",
+        (ORDERS,),
+    ),
+    Bug(
+        "a failed removal counted as done",
+        failed_removal_counted_as_done,
+        "the bot gets its rights back",
+        (ORDERS,),
+    ),
+    Bug("a log entry keyed by arrival", log_keyed_by_arrival, "downgrade", (ORDERS,)),
 )

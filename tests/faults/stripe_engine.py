@@ -96,6 +96,8 @@ class StripeEngine:
     number: int = 0
     now: int = 0
     undelivered: dict[str, Raw] = field(default_factory=dict)
+    livemode: bool = True
+    refused: set[str] = field(default_factory=set)
 
     def copy(self) -> StripeEngine:
         """Another engine with the same past. Events and saved answers are never changed, so the
@@ -120,6 +122,7 @@ class StripeEngine:
         params = dict(parse_qsl(parts.query)) | dict(parse_qsl(body or ""))
         key = headers.get("Idempotency-Key") if method == "post" else None
         asked = f"{parts.path} {json.dumps(params, sort_keys=True)}"
+        self.livemode = "sk_test" not in headers.get("Authorization", "")
         if key is not None and key in self.saved:
             before, answer = self.saved[key]
             return answer if before == asked else _error(400, "other parameters", "idempotency")
@@ -141,6 +144,8 @@ class StripeEngine:
     def _answer(self, method: str, path: list[str], params: Mapping[str, str]) -> Answer:
         if method == "get" and path[0] == "checkout" and len(path) == 3:
             return self._found("session", path[2])
+        if method == "get" and path[0] == "checkout" and path[3:] == ["line_items"]:
+            return 200, {"object": "list", "data": self._line_items(path[2]), "has_more": False}
         if method == "get" and "/".join(path) in _LISTS:
             return self._list("/".join(path), params)
         if method == "get" and len(path) == 2 and path[0] in _PATHS:
@@ -158,20 +163,38 @@ class StripeEngine:
     def _list(self, name: str, params: Mapping[str, str]) -> Answer:
         """A list, the newest object first; Search finds what its metadata names."""
         if name == "events":
-            found = [copied(event) for event in reversed(self.undelivered.values())]
+            found = [
+                copied(event)
+                for event in reversed(self.undelivered.values())
+                if event["livemode"] == self.livemode
+            ]
         else:
             kind = _LISTS[name]
             found = [
                 copied(object_)
                 for (of_kind, _), object_ in reversed(self.objects.items())
                 if of_kind == kind
+                and object_["livemode"] == self.livemode
                 and _matches(object_, params, self.now)
                 and (kind != "subscription" or object_["status"] != "canceled")
             ]
         return 200, {"object": "list", "data": found, "has_more": False}
 
+    def _line_items(self, session_id: str) -> list[Raw]:
+        products = self.objects["session", session_id].get("cart", ())
+        return [
+            {
+                "id": f"li_{number}",
+                "object": "item",
+                "price": {"product": product, "type": "one_time"},
+            }
+            for number, product in enumerate(products)
+        ]
+
     def _found(self, kind: str, id_: str) -> Answer:
-        found = self.objects.get((kind, id_))
+        if kind in self.refused:
+            return _error(403, "The key may not read this", "invalid_request_error")
+        found = self.objects.get((kind, id_ if self.livemode else f"test {id_}"))
         return _missing(id_) if found is None else (200, copied(found))
 
     def _delete(self, subscription: Raw, params: Mapping[str, str]) -> Answer:
@@ -194,12 +217,13 @@ class StripeEngine:
 
     # -- what buyers and stores do ----------------------------------------------------------------
 
-    def add_product(self, product_id: str, chats: list[str]) -> None:
+    def add_product(self, product_id: str, chats: list[str], *, livemode: bool = True) -> None:
+        """A product; the same id in test mode is another one."""
         product: Raw = {
             "id": product_id,
             "object": "product",
             "name": product_id,
-            "livemode": True,
+            "livemode": livemode,
             "metadata": {"telegram_chat_ids": ",".join(chats)},
         }
         self._create("product", product, "product.created")
@@ -225,6 +249,8 @@ class StripeEngine:
         user: str | None,
         status: str = "active",
         period: int = PERIOD,
+        *,
+        livemode: bool = True,
     ) -> None:
         end = self.now + period
         item: Raw = {
@@ -249,15 +275,22 @@ class StripeEngine:
             "default_payment_method": None,
             "schedule": None,
             "metadata": {} if user is None else {"telegram_user_id": user},
-            "livemode": True,
+            "livemode": livemode,
             "period_seconds": period,
         }
         self._set_timer(subscription)
         self._create("subscription", subscription, "customer.subscription.created")
 
-    def pay_once(self, name: str, customer_id: str, product_id: str, user: str) -> None:
-        """A one-off purchase, ``pi_{name}``: the session and the charge tell of it at once."""
-        metadata = {"product_id": product_id, "telegram_user_id": user}
+    def pay_once(
+        self, name: str, customer_id: str, product_id: str, user: str, *more_products: str
+    ) -> None:
+        """A one-off purchase, ``pi_{name}``: the session and the charge tell of it at once.
+
+        Of a cart no metadata names a product, only the session's line items do.
+        """
+        metadata = {"telegram_user_id": user}
+        if not more_products:
+            metadata["product_id"] = product_id
         session: Raw = {
             "id": f"cs_{name}",
             "object": "checkout.session",
@@ -269,6 +302,7 @@ class StripeEngine:
             "created": self.now,
             "metadata": dict(metadata),
             "livemode": True,
+            "cart": [product_id, *more_products] if more_products else [],
         }
         charge: Raw = {
             "id": f"ch_{name}",
@@ -347,6 +381,36 @@ class StripeEngine:
         type_ = "charge.updated" if kind == "charge" else "customer.subscription.updated"
         self._emit(type_, target, {"metadata": {"telegram_user_id": before}})
 
+    def unlink(self, subscription_id: str) -> None:
+        """Take the Telegram account off a subscription."""
+        target = self.objects["subscription", subscription_id]
+        before = target["metadata"].pop("telegram_user_id")
+        self._emit(
+            "customer.subscription.updated", target, {"metadata": {"telegram_user_id": before}}
+        )
+
+    def switch(self, subscription_id: str, *products: str) -> None:
+        """The subscription's items are of these products now."""
+        target = self.objects["subscription", subscription_id]
+        before = copied(target["items"])
+        first = target["items"]["data"][0]
+        target["items"]["data"] = [
+            {
+                **first,
+                "id": f"si_{product}",
+                "price": {"id": f"price_{product}", "product": product},
+            }
+            for product in products
+        ]
+        self._emit("customer.subscription.updated", target, {"items": before})
+
+    def set_chats(self, product_id: str, *chats: str) -> None:
+        """The product names these chats now."""
+        target = self.objects["product", product_id]
+        before = target["metadata"]["telegram_chat_ids"]
+        target["metadata"]["telegram_chat_ids"] = ",".join(chats)
+        self._emit("product.updated", target, {"metadata": {"telegram_chat_ids": before}})
+
     def refund(self, name: str) -> None:
         """The owner gives a one-off's money back in Stripe's dashboard."""
         charge = self.objects["charge", f"ch_{name}"]
@@ -392,7 +456,8 @@ class StripeEngine:
         return subscription["cancel_at"] is not None and subscription["cancel_at"] <= self.now
 
     def _set_timer(self, subscription: Raw) -> None:
-        heapq.heappush(self.timers, (_period_end(subscription) + LAG_SECONDS, subscription["id"]))
+        at = _period_end(subscription) + LAG_SECONDS
+        heapq.heappush(self.timers, (at, _place(subscription)))
 
     def renew_now(self, subscription_id: str) -> None:
         """A renewal, whatever the time (a trial that is ended early, a new billing anchor)."""
@@ -441,7 +506,7 @@ class StripeEngine:
         self._emit("customer.subscription.updated", subscription, before)
 
     def _create(self, kind: str, object_: Raw, type_: str) -> None:
-        self.objects[kind, object_["id"]] = object_
+        self.objects[kind, _place(object_)] = object_
         self._emit(type_, object_, None)
 
     def _emit(self, type_: str, object_: Raw, previous: Raw | None) -> None:
@@ -453,7 +518,7 @@ class StripeEngine:
             "object": "event",
             "type": type_,
             "created": self.now,
-            "livemode": True,
+            "livemode": object_.get("livemode", True),
             "data": data,
         }
         self.outbox.append(event)
@@ -462,6 +527,12 @@ class StripeEngine:
     def _next(self) -> int:
         self.number += 1
         return self.number
+
+
+def _place(object_: Raw) -> str:
+    """Where an object is kept: the same id in test mode is another one."""
+    name: str = object_["id"]
+    return name if object_.get("livemode", True) else f"test {name}"
 
 
 def _period_end(subscription: Raw) -> int:

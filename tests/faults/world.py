@@ -393,7 +393,9 @@ class World:
         return revoker.sweep(deadline=parts.deadline.act_until)
 
     def fire(self, process: Process, event: dict[str, Any]) -> bool:
-        """A schedule invokes the revoker."""
+        """A schedule invokes the revoker: for one purchase, or to sweep."""
+        if not event:
+            return self.sweep(process).finished
         parts = self.parts(process, "period_end_revoker")
         key = purchase_key(Tenant(event["store"]), event["account"], event["purchase_id"])
         revoker = Revoker(parts.driver, parts.attention, parts.rights)
