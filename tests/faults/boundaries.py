@@ -45,6 +45,12 @@ class Mode(enum.Enum):
     """botocore repeats a call whose answer it did not hear: the repeat meets its own effect."""
     STALE = "index not yet written"
     """A secondary index answers as if nothing had been written lately."""
+    PARTLY_STALE = "index written in part"
+    """A secondary index shows every second row only."""
+    SHORT_PAGE = "short page"
+    """A page of a query ends early, as DynamoDB's pages end at 1 MB."""
+    CONFLICT = "transaction in the way"
+    """DynamoDB refuses a write because a transaction is under way on the item."""
 
 
 class Crash(BaseException):
@@ -64,9 +70,11 @@ class Boundary:
         if self.service in (STRIPE, TELEGRAM):
             found.append(Mode.THROTTLED)
         elif self.service == DYNAMODB and self.call.split()[0] in _WRITES:
-            found.append(Mode.RETRIED)
-        elif self.call == "query index":
-            found.append(Mode.STALE)
+            found += [Mode.RETRIED, Mode.CONFLICT]
+        elif self.call in ("query index", "scan index"):
+            found += [Mode.STALE, Mode.PARTLY_STALE]
+        elif self.call == "query":
+            found.append(Mode.SHORT_PAGE)
         return tuple(found)
 
 
@@ -111,12 +119,13 @@ class Process:
         error: Callable[[], T],
         lost: Callable[[], T],
         throttled: Callable[[], T] | None = None,
-        stale: Callable[[], T] | None = None,
+        others: Mapping[Mode, Callable[[], T]] | None = None,
     ) -> T:
         """Make a call, or what becomes of it.
 
         Args:
             error, lost, throttled: give or raise what the caller sees then.
+            others: the same for the modes that only some boundaries have.
         """
         if self.dead:
             raise Crash
@@ -138,8 +147,8 @@ class Process:
             return error()
         if mode is Mode.THROTTLED:
             return (throttled or error)()
-        if mode is Mode.STALE:
-            return (stale or error)()
+        if mode is not None and mode in (others or {}):
+            return (others or {})[mode]()
         if mode is Mode.CRASH_AFTER:
             try:
                 effect()
@@ -178,10 +187,29 @@ class WrappedDynamo:
                 lambda: operation(**request),
                 error=lambda: _raise(_aws_error("ProvisionedThroughputExceededException", name)),
                 lost=lambda: _raise(_timeout()),
-                stale=lambda: {"Items": [], "Count": 0, "ScannedCount": 0},
+                others={
+                    Mode.STALE: lambda: {"Items": [], "Count": 0, "ScannedCount": 0},
+                    Mode.PARTLY_STALE: lambda: _in_part(operation(**request)),
+                    Mode.SHORT_PAGE: lambda: operation(**{**request, "Limit": 1}),
+                    Mode.CONFLICT: lambda: _raise(_conflict(name)),
+                },
             )
 
         return call
+
+
+def _in_part(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of an index in which every second row is not yet written."""
+    shown = answer["Items"][::2]
+    return {**answer, "Items": shown, "Count": len(shown)}
+
+
+def _conflict(name: str) -> ClientError:
+    if name != "transact_write_items":
+        return _aws_error("TransactionConflictException", name)
+    error = _aws_error("TransactionCanceledException", name)
+    error.response["CancellationReasons"] = [{"Code": "TransactionConflict"}]
+    return error
 
 
 class WrappedScheduler:
