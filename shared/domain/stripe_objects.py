@@ -263,9 +263,21 @@ def product(raw: Mapping[str, Any], *, deleted: bool = False) -> Raw:
     }
 
 
+# A product opens a handful of chats; more, or longer ids, are a mistake that a record must survive.
+MOST_CHATS = 100
+LONGEST_CHAT_ID = 64
+
+
 def chat_ids(text: str | None) -> list[str]:
-    """The ids of a text, separated by commas or blanks, as they were given."""
-    return list(dict.fromkeys((text or "").replace(",", " ").split()))
+    """The ids of a text, separated by commas or blanks, as they were given: the first 100.
+
+    One that is too long for any id is cut, and marked so that what is left is no id either.
+    """
+    given = dict.fromkeys((text or "").replace(",", " ").split())
+    shown = [
+        id_ if len(id_) <= LONGEST_CHAT_ID else f"{id_[: LONGEST_CHAT_ID - 1]}…" for id_ in given
+    ]
+    return shown[:MOST_CHATS]
 
 
 def invoice(raw: Mapping[str, Any]) -> Raw:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain import stripe_objects as of
+from shared.domain.telegram import is_chat_id
 from standins.stripe import OLDEST, StripeAccount, StripeStandin, shape
 
 START = 1_790_000_000
@@ -287,3 +288,11 @@ def test_somebody_who_says_nothing_is_no_guest() -> None:
 def test_what_was_never_collected_is_not_given_back(more: dict[str, Any], given_back: int) -> None:
     charge = {"amount": 1500, "amount_captured": 1500, "captured": True, "status": "succeeded"}
     assert of.given_back({**charge, **more}) == given_back
+
+
+def test_a_product_names_a_hundred_chats_at_most_and_a_cut_makes_no_valid_id() -> None:
+    many = of.chat_ids(",".join(f"-{number}" for number in range(1, 301)))
+    assert many == [f"-{number}" for number in range(1, 101)]
+    (cut,) = of.chat_ids("-" + "1" * 500)
+    assert len(cut) == of.LONGEST_CHAT_ID
+    assert not is_chat_id(cut)
