@@ -122,8 +122,7 @@ class Reindexing:
     def _name_chats(self) -> None:
         """Have the sweep look at chats that were named before it looked at any."""
         for product in all_products(self._table, self._tenant):
-            for chat_id in sorted(product_of(product).chats):
-                self._chats.name(self._tenant, chat_id)
+            self._chats.name(self._tenant, product_of(product).chats)
 
     def _size(self, table: str) -> int:
         """About how many items a table holds (DynamoDB counts every six hours)."""

@@ -81,19 +81,26 @@ class Chats:
 
     # -- whose it is ------------------------------------------------------------------------------
 
-    def name(self, tenant: Tenant, chat_id: str) -> bool:
-        """Note that a store names a chat; it becomes the store's where that needs no proof.
+    def name(self, tenant: Tenant, chat_ids: Iterable[str]) -> int:
+        """Note that a store names chats; they become the store's where that needs no proof.
 
         Returns:
-            Whether the chat is this store's now.
+            How many of them are not this store's.
         """
-        if not is_chat_id(chat_id):
-            return False
-        key = chat_key(tenant, chat_id)
-        with suppress(ConditionFailed):
-            # Due at once: the sweep looks at it.
-            self._put_look(key, None, int(self.clock()), "attribute_not_exists(pk)")
-        return self.standing(tenant, chat_id).usable
+        named = sorted({chat_id for chat_id in chat_ids if is_chat_id(chat_id)})
+        keys = {chat_id: chat_key(tenant, chat_id) for chat_id in named}
+        noted = self.table.batch_get((key.pk, key.sk) for key in keys.values())
+        for key in keys.values():
+            if (key.pk, key.sk) not in noted:
+                with suppress(ConditionFailed):
+                    # Due at once: the sweep looks at it.
+                    self._put_look(key, None, int(self.clock()), "attribute_not_exists(pk)")
+        standings, owned = self._standings(tenant, named)
+        return sum(
+            not standing.usable
+            or (standing.current_id not in owned and not self.approve(tenant, standing.current_id))
+            for standing in standings.values()
+        )
 
     def approve(self, tenant: Tenant, chat_id: str) -> bool:
         """Make a chat this store's, unless it is another's; repeatable.
@@ -112,15 +119,21 @@ class Chats:
 
     def standing(self, tenant: Tenant, chat_id: str) -> Standing:
         """How a chat stands. One that nobody has becomes this store's where that needs no proof."""
-        standing = self.standings(tenant, [chat_id])[chat_id]
-        if standing.reason is not None or not is_chat_id(standing.current_id):
+        standings, owned = self._standings(tenant, [chat_id])
+        standing = standings[chat_id]
+        if not standing.usable or standing.current_id in owned:
             return standing
-        if self.approve(tenant, standing.current_id):
-            return standing
+        self.approve(tenant, standing.current_id)
         return self.standings(tenant, [chat_id])[chat_id]
 
     def standings(self, tenant: Tenant, chat_ids: Iterable[str]) -> dict[str, Standing]:
         """How each chat stands, by its id as it was given."""
+        return self._standings(tenant, chat_ids)[0]
+
+    def _standings(
+        self, tenant: Tenant, chat_ids: Iterable[str]
+    ) -> tuple[dict[str, Standing], frozenset[str]]:
+        """:meth:`standings`, and which of their present ids have an owner."""
         named = set(chat_ids)
         current = self.current_ids({chat for chat in named if is_chat_id(chat)})
         found = self.table.batch_get((_pk(chat), _OWNER) for chat in sorted(set(current.values())))
@@ -148,7 +161,8 @@ class Chats:
                 title=item.get("title") if usable else None,
                 type=item.get("type") if usable else None,
             )
-        return standings
+        owned = frozenset(pk.removeprefix("CHAT#") for pk, _ in found)
+        return standings, owned
 
     def current_ids(self, chat_ids: Iterable[str]) -> dict[str, str]:
         """The id each chat has now: itself, or where its migrations lead."""

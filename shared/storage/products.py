@@ -17,7 +17,6 @@ from shared.domain import access, stripe_objects, well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.merge import Fetched, Observation
 from shared.domain.purchase import Purchase
-from shared.domain.telegram import is_chat_id
 from shared.domain.timeline import UNTOLD, Point, Timeline
 from shared.integrations.stripe_gateway import Mode, StripeGateway, StripeMissing
 from shared.storage.chats import Chats
@@ -153,8 +152,7 @@ class Products:
 
     def _claim(self, tenant: Tenant, data: Mapping[str, Any]) -> int:
         """Note that the store names the chats; how many are not its own."""
-        usable = [chat for chat in data["chats"] if is_chat_id(chat)]
-        return sum(not self.chats.name(tenant, chat) for chat in usable)
+        return self.chats.name(tenant, data["chats"])
 
     def _carry_over(self, tenant: Tenant, product_id: str, livemode: bool) -> None:
         """Begin a product of one mode with what is stored of both."""

@@ -124,8 +124,7 @@ class World:
     events: int = 0
 
     def product(self, product_id: str, *chats: str, livemode: bool = True) -> None:
-        for chat_id in chats:
-            self.remover.chats.name(DEMO, chat_id)
+        self.remover.chats.name(DEMO, chats)
         data = {"name": product_id, "chats": list(chats), "deleted": False}
         self._observe(product_key(DEMO, product_id, livemode), "product", data, frozenset())
 

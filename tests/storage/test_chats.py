@@ -29,16 +29,16 @@ def reason(chats: Chats, tenant: Tenant, chat_id: str) -> str | None:
 
 
 def test_a_chat_is_the_only_stores_as_soon_as_it_names_it(chats: Chats) -> None:
-    assert chats.name(DEMO, "-1001")
-    assert chats.name(DEMO, "-1001")
+    assert chats.name(DEMO, ["-1001"]) == 0
+    assert chats.name(DEMO, ["-1001"]) == 0
     assert owner_of(chats, "-1001") == "demo"
     assert owner_of(chats, "-1002") is None
 
 
 def test_a_second_store_takes_nothing_from_the_first(chats: Chats, registry: Registry) -> None:
-    chats.name(DEMO, "-1001")
+    chats.name(DEMO, ["-1001"])
     registry.register(OTHER, "acct_other")
-    assert not chats.name(OTHER, "-1001")
+    assert chats.name(OTHER, ["-1001"]) == 1
     assert (reason(chats, DEMO, "-1001"), reason(chats, OTHER, "-1001")) == (None, "other_store")
     assert owner_of(chats, "-1001") == "demo"
 
@@ -46,14 +46,14 @@ def test_a_second_store_takes_nothing_from_the_first(chats: Chats, registry: Reg
 def test_with_several_stores_naming_a_chat_proves_nothing(chats: Chats, registry: Registry) -> None:
     registry.register(OTHER, "acct_other")
     for tenant in (DEMO, OTHER):
-        assert not chats.name(tenant, "-1001")
+        assert chats.name(tenant, ["-1001"]) == 1
         assert reason(chats, tenant, "-1001") == "unverified"
         assert chats.standing(tenant, "-1001").reason == "unverified"
     assert owner_of(chats, "-1001") is None
 
 
 def test_a_store_that_is_not_the_default_one_is_never_alone(chats: Chats) -> None:
-    assert not chats.name(OTHER, "-1001")
+    assert chats.name(OTHER, ["-1001"]) == 1
     assert owner_of(chats, "-1001") is None
 
 
@@ -69,17 +69,19 @@ def test_a_second_account_of_the_default_store_is_no_second_store(
     chats: Chats, registry: Registry
 ) -> None:
     registry.register(DEMO, "acct_demo")
-    assert chats.name(DEMO, "-1001")
+    assert chats.name(DEMO, ["-1001"]) == 0
 
 
 @pytest.mark.parametrize("chat_id", ["@vip", "-01001", "1001", "", "-1001#x"])
 def test_what_is_no_chats_id_belongs_to_nobody(chats: Chats, chat_id: str) -> None:
-    assert not chats.name(DEMO, chat_id)
+    chats.name(DEMO, [chat_id])
+    assert not chats.standing(DEMO, chat_id).usable
+    assert owner_of(chats, chat_id) is None
 
 
 def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
-    chats.name(DEMO, "-5")
-    chats.name(DEMO, "-6")
+    chats.name(DEMO, ["-5"])
+    chats.name(DEMO, ["-6"])
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.standing(DEMO, "-5").current_id == "-1005"
@@ -95,7 +97,7 @@ def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
 def test_a_moved_chat_stays_the_stores_where_there_are_several(
     chats: Chats, registry: Registry
 ) -> None:
-    chats.name(DEMO, "-5")
+    chats.name(DEMO, ["-5"])
     registry.register(OTHER, "acct_other")
     assert chats.migrated(DEMO, "-5", "-1005")
     assert chats.standing(DEMO, "-5").usable
@@ -108,7 +110,7 @@ def test_a_chat_nobody_named_becomes_the_only_stores(chats: Chats) -> None:
 
 
 def test_a_chat_that_moves_to_another_stores_id_is_that_stores(chats: Chats) -> None:
-    chats.name(DEMO, "-5")
+    chats.name(DEMO, ["-5"])
     chats.approve(OTHER, "-1005")
     assert not chats.migrated(DEMO, "-5", "-1005")
     assert chats.standing(DEMO, "-5").reason == "other_store"
@@ -116,13 +118,13 @@ def test_a_chat_that_moves_to_another_stores_id_is_that_stores(chats: Chats) -> 
 
 
 def test_a_store_cannot_move_anothers_chat(chats: Chats) -> None:
-    chats.name(DEMO, "-5")
+    chats.name(DEMO, ["-5"])
     assert not chats.migrated(OTHER, "-5", "-1005")
     assert chats.standing(DEMO, "-5").current_id == "-5"
 
 
 def test_chats_that_lead_to_each_other_end_somewhere(chats: Chats) -> None:
-    chats.name(DEMO, "-5")
+    chats.name(DEMO, ["-5"])
     chats.migrated(DEMO, "-5", "-6")
     chats.migrated(DEMO, "-6", "-5")
     assert chats.standing(DEMO, "-5").current_id in ("-5", "-6")
@@ -132,7 +134,7 @@ def test_chats_that_lead_to_each_other_end_somewhere(chats: Chats) -> None:
 def test_title_and_type_are_told_to_the_store_that_has_the_chat_only(
     chats: Chats, registry: Registry
 ) -> None:
-    chats.name(DEMO, "-1001")
+    chats.name(DEMO, ["-1001"])
     chats.described("-1001", "VIP", "channel")
     chats.described("-1002", "Nobody's", "channel")
     registry.register(OTHER, "acct_other")
@@ -144,11 +146,11 @@ def test_title_and_type_are_told_to_the_store_that_has_the_chat_only(
 
 
 def test_what_the_bot_found_is_remembered_for_the_store_that_names_the_chat(chats: Chats) -> None:
-    chats.name(DEMO, "-1001")
+    chats.name(DEMO, ["-1001"])
     assert chats.looks(DEMO) == {}
     look = Look("lost_rights", "The bot may not ban users there.", 1_000)
     chats.looked_at(DEMO, "-1001", look, again_at=2_000)
-    chats.name(DEMO, "-1001")
+    chats.name(DEMO, ["-1001"])
     assert chats.looks(DEMO) == {"-1001": look}
     assert chats.looks(OTHER) == {}
 
@@ -164,3 +166,13 @@ def test_registered_owners_are_a_set_that_can_be_changed(registry: Registry) -> 
     assert registry.telegram_owners(OTHER) == frozenset()
     registry.remove_telegram_owner(DEMO, "2")
     assert registry.telegram_owners(DEMO) == frozenset()
+
+
+def test_naming_chats_that_are_known_costs_the_same_few_reads_however_many(
+    chats: Chats, tables: Tables
+) -> None:
+    many = [f"-100{number}" for number in range(100)]
+    assert chats.name(DEMO, many) == 0
+    tables.client.calls.clear()
+    assert chats.name(DEMO, many) == 0
+    assert sum(tables.client.calls.values()) <= 5
