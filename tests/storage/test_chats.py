@@ -76,7 +76,7 @@ def test_a_second_account_of_the_default_store_is_no_second_store(
 def test_what_is_no_chats_id_belongs_to_nobody(chats: Chats, chat_id: str) -> None:
     chats.name(DEMO, [chat_id])
     assert not chats.standing(DEMO, chat_id).usable
-    assert owner_of(chats, chat_id) is None
+    assert chats.looks(DEMO) == {}
 
 
 def test_a_chat_is_found_under_the_id_it_has_now(chats: Chats) -> None:
