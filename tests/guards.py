@@ -184,6 +184,9 @@ def _ask_aws(service: str, method: str, request: dict[str, Any]) -> None:
 
 
 def _asking_stripe(ask: Callable[..., Any]) -> Callable[..., Any]:
+    # Once, and not within the first invocation that asks: reading the routes takes a second.
+    outgoing.stripe_problem("get", "/v1/products/prod_1", {})
+
     @functools.wraps(ask)
     def run(
         self: Any, method: str, path: str, mode: Any, params: Any = None, *args: Any, **more: Any

@@ -76,3 +76,14 @@ def test_a_retry_of_everything_is_accepted_and_made(store: Store, product: str) 
     store.stack.sweep()
     until(lambda: removals(store, user) == 1, 90)
     assert str(user) not in attention(store)
+
+
+def test_an_end_at_stripe_takes_the_buyer_out_within_twenty_seconds(
+    store: Store, product: str
+) -> None:
+    """By its schedule: a change settles for five seconds in the local run."""
+    user = USER + 3
+    sold = subscribe(store, product, name="Annie", user=user)
+    args = {"subscription": sold["id"], "immediately": True}
+    store.scenario({"do": "portal_cancel", "args": args})
+    until(lambda: removals(store, user) == 1, 20)
