@@ -768,14 +768,13 @@ class Purchase:
         """Since when somebody is in a chat who should be out; ``None``: nobody is, as far as is
         known.
 
-        A removal that is planned counts from its plan; one that can't be planned yet, from the time
-        the plan was due.
+        A removal that is planned counts from its plan. One that is not planned yet counts from the
+        end, or from when we were told of it if that is later.
         """
         removals = [r for r in self.own.removals.values() if r.state in ("failed", "revoking")]
         since = [r.overdue_since or self.ended_at or 0 for r in removals]
         if self.plan_is_stale and self.lost:
-            settled = self.settle_until if self.settles else None
-            since.append(settled or self.ended_at or 0)
+            since.append(max(self.settle_until or 0, self.ended_at or 0))
         if not since:
             return None
         failed = any(removal.state == "failed" for removal in removals)

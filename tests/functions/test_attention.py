@@ -264,3 +264,16 @@ def test_the_sweep_tells_the_backlog_of_all_stores(
 def test_the_list_takes_the_parameters_of_pages_only(shop: Shop) -> None:
     answer = shop.invoke("get_customer", api_event("GET", "/v1/attention", query="state=failed"))
     assert (answer["statusCode"], json_of(answer)["code"]) == (422, "invalid_request")
+
+
+def test_an_end_that_is_told_long_after_it_came_is_not_late_at_once(
+    shop: Shop, product: str, clock: Any
+) -> None:
+    sold = sell(shop, product, USER)
+    shop.stripe.live.portal_cancel(sold["id"])
+    clock.later(60 * 86_400)
+    shop.stripe.run_due()
+    shop.deliver()
+    assert attention(shop)["items"] == []
+    assert shop.sweep()["late"] == 0
+    assert shop.kicks() == [(CHAT, USER)]
