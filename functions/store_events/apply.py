@@ -19,6 +19,7 @@ from functions.store_events.messages import (
     TelegramLinked,
 )
 from shared.domain.clock import Clock, parse_iso, system_clock
+from shared.domain.customer import is_guest
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Data, Fetched, Observation
 from shared.integrations.stripe_gateway import StripeRefusal
@@ -121,7 +122,7 @@ class StoreEvents:
             "invite_links": dict(message.invite_links),
         }
         # A guest's purchase that has just become a customer's may still be found at both places.
-        item = min(found, key=lambda item: account_of(item["pk"]).startswith("guest:"))
+        item = min(found, key=lambda item: is_guest(account_of(item["pk"])))
         key = Key(item["pk"], item["sk"], item["ref"])
         return self._store_purchase(key, event.says("link", link))
 

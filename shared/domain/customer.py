@@ -86,6 +86,12 @@ def _newest(profiles: Iterable[tuple[str, Mapping[str, Source]]], name: str) -> 
     return max(candidates, key=lambda c: c[:3])[3] if candidates else None
 
 
+def is_guest(account: str) -> bool:
+    """Whether an account stands for one payment whose payer is not known yet. Its records move to
+    the customer that the payer turns out to be."""
+    return account.startswith("guest:")
+
+
 def identity(account: str, profile: Mapping[str, Source]) -> str:
     """Who an account is: by Grouptizer ID, else (guests) by e-mail address, else by itself."""
     if account.startswith("store:"):
@@ -93,7 +99,7 @@ def identity(account: str, profile: Mapping[str, Source]) -> str:
     grouptizer_id = _newest([(account, profile)], "grouptizer_id")
     if grouptizer_id:
         return f"grouptizer:{grouptizer_id}"
-    if account.startswith("guest:"):
+    if is_guest(account):
         email = _newest([(account, profile)], "email")
         if email:
             return f"email:{email.strip().casefold()}"

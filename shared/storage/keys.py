@@ -32,6 +32,12 @@ class Key:
     def kind(self) -> str:
         return self.sk.split("#", 1)[0]
 
+    @property
+    def is_guests(self) -> bool:
+        """Whether it is kept under an account that stands for one payment, see
+        :func:`shared.domain.customer.is_guest`."""
+        return "#ACCOUNT#guest:" in self.pk
+
 
 def profile_key(tenant: Tenant, account: str) -> Key:
     return Key(tenant.account_pk(account), "PROFILE")

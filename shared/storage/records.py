@@ -8,6 +8,7 @@ what is stored is older and its facts are the same. When it fails, DynamoDB retu
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -208,14 +209,16 @@ class Records:
                     sets.append(f"#{name} = :{name}")
             if seen.terminal:
                 sets.append("#x = :one")
-        adds = ["rev :one"]
+        sets.append("rev = if_not_exists(rev, :born) + :one")
+        values["born"] = _born(key)
+        adds = ""
         if ids and rule is None:
             values["ids"] = ids
-            adds.append("seen :ids")
+            adds = " ADD seen :ids"
         self.table.update_blind(
             key.pk,
             key.sk,
-            f"SET {', '.join(sets)} ADD {', '.join(adds)}",
+            f"SET {', '.join(sets)}{adds}",
             condition,
             names,
             **values,
@@ -385,7 +388,7 @@ class Records:
             profile,
             own=own,
             reindex_at=marked_at if marked else None,
-            rev=profile.rev + 1,
+            rev=(profile.rev or _born(profile.key)) + 1,
             written_at=self._now(),
         )
         item = to_item(after)
@@ -456,6 +459,7 @@ class Records:
         """
         if before is None:
             condition, values = "attribute_not_exists(pk)", {}
+            after = replace(after, rev=_born(after.key))
         else:
             condition, values = "rev = :rev", {"rev": before.rev}
         user = _begins_to_admit(before, after)
@@ -495,6 +499,15 @@ class Records:
 
     def _now(self) -> int:
         return int(self.clock())
+
+
+def _born(key: Key) -> int:
+    """The ``rev`` before a record's first write.
+
+    A guest's record goes away when it moves to its customer, and may come again. A writer who has
+    read the old one must not take the new one for it, so no two of them begin with the same.
+    """
+    return secrets.randbits(40) if key.is_guests else 0
 
 
 def _begins_to_admit(before: Record | None, after: Record) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
+from shared.domain.customer import is_guest
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Data, Fetched, Observation
 from shared.domain.stripe_objects import Raw
@@ -25,7 +26,7 @@ from shared.storage.products import Products
 from shared.storage.records import MAX_CONFLICTS, Outcome, Records
 from shared.storage.registry import Registry
 from shared.stripe_events.event import Event, Unappliable
-from shared.stripe_events.guests import Guests, is_guest
+from shared.stripe_events.guests import Guests
 from shared.tenant import Tenant, account_of
 
 Normalise = Callable[[Mapping[str, Any]], Raw]

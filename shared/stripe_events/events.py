@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from shared.domain import stripe_objects as of
 from shared.domain import well_formed
+from shared.domain.customer import is_guest
 from shared.domain.merge import Fetched, Observation
 from shared.domain.purchase import ENDED_SUBSCRIPTION
 from shared.domain.stripe_objects import Raw
@@ -53,7 +54,6 @@ from shared.stripe_events.context import (
     purchase_of,
 )
 from shared.stripe_events.event import Event, Unappliable
-from shared.stripe_events.guests import is_guest
 from shared.tenant import Tenant, account_of
 
 

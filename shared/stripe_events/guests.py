@@ -29,10 +29,6 @@ _MAX_CONFLICTS = 20
 _PATIENCE_SECONDS = 10.0
 
 
-def is_guest(account: str) -> bool:
-    return account.startswith("guest:")
-
-
 class Guests:
     """Moves what is known of a guest to the customer it turned out to be."""
 
