@@ -243,7 +243,8 @@ class Customers:
         """Write a customer's item and rows, where they differ.
 
         Args:
-            profile: of the account that is this customer's, as it was read before.
+            profile: of the account that is this customer's, as it was read before; ``None``: the
+                account is to be taken out.
             filing: to be written together with the customer's item.
             is_new: there is hardly an item yet, and none is looked for. If there is one after all,
                 the write is refused: items are never deleted, so one that isn't there when it is
@@ -261,6 +262,8 @@ class Customers:
             raise _Moved
         marked = [r for r in found[account] if r.reindex_at is not None and r.key.kind != "PROFILE"]
         members, entry = self._members(tenant, customer_id, found)
+        if profile is None and account in members:
+            raise _Moved  # back again: its profile must say so before the list shows it here
         if not members and not stored.rev:
             return marked
         after = replace(

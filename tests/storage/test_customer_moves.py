@@ -103,3 +103,73 @@ def test_a_guest_that_moves_while_the_sweep_lists_it_is_listed_as_the_customer_o
     assert len(listed) == 1
     assert world.records.account(STORE, GUEST, "PROFILE") == []
     assert world.marked() == []
+
+
+class BeforeReads:
+    """A client that runs something else before some of its reads.
+
+    Args:
+        then: by the number of the read.
+    """
+
+    def __init__(self, client: Any, then: dict[int, Callable[[], None]]) -> None:
+        self._client = client
+        self._then = then
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if name not in ("get_item", "query", "batch_get_item"):
+            return operation
+
+        def call(**request: Any) -> Any:
+            self.reads += 1
+            self._then.get(self.reads, lambda: None)()
+            return operation(**request)
+
+        return call
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+@pytest.mark.parametrize("later", range(1, 6))
+def test_a_guest_that_comes_again_while_it_is_taken_off_the_list_leaves_no_row(
+    first: int, later: int
+) -> None:
+    """Another writer has taken it off already. Its records come again, and are moved by their own
+    event. Only the profile says under whom a guest is listed."""
+    world = World(StripeStandin(now=1_790_000_000))
+    guests, customers_ = world.services.guests, world.customers
+    guest = {"name": "Renée", "email": "renee@example.com", "created_at": 1_790_000_000}
+
+    def comes() -> None:
+        bought = Observation("session", SESSION, 1_790_000_000, "evt_1")
+        says = Observation("guest", guest, 1_790_000_000, "evt_1")
+        key = purchase_key(STORE, GUEST, "pi_1")
+        world.records.observe(key, bought, fetch=lambda: None)
+        world.records.observe(profile_key(STORE, GUEST), says, fetch=lambda: None)
+
+    def is_taken_off() -> None:
+        customers_.reindex(STORE, GUEST)
+        guests.forget(STORE, GUEST)
+
+    def moves() -> None:
+        while guests.adopt(STORE, GUEST, "cus_1"):
+            customers_.reindex(STORE, "cus_1")
+            is_taken_off()
+
+    comes()
+    customers_.reindex(STORE, GUEST)
+    guests.belongs_to(STORE, GUEST, "cus_1")
+    guests.adopt(STORE, GUEST, "cus_1")
+    customers_.reindex(STORE, "cus_1")
+    then: dict[int, Callable[[], None]] = {
+        first: lambda: (is_taken_off(), comes())[0],
+        first + later: moves,
+    }
+    client = BeforeReads(world.memory, then)
+    Customers(Table(client, "records"), Table(client, "index")).reindex(STORE, GUEST)
+    assert client.reads >= 3
+    moves()
+    listed = [key for key in world.state() if key.startswith("index demo#F|*|*|* ")]
+    assert len(listed) == 1
+    assert world.records.account(STORE, GUEST, "PROFILE") == []
