@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 from shared.domain import steps
 from shared.domain.steps import Who
 from shared.ending.drive import Driver
-from shared.ending.rights import NoAnswer, Rights
+from shared.ending.rights import BotRests, NoAnswer, Rights
 from shared.observability import log_failure
 from shared.storage.attention import Attention, Backlog, Place
 from shared.storage.dynamo import AWS_ERRORS
 from shared.storage.items import Record
-from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, due_key
+from shared.storage.keys import DUE_INDEX, DUE_SHARDS, Key, chat_key, due_key
 from shared.tenant import Tenant, account_of, store_of
 
 # Purchases looked at in one sweep because a product's past turned out to be another.
 MOST_REPLANNED = 100
-# Chats that one sweep looks at, those where removals wait and the others each.
+# Chats that one sweep looks at, those where removals wait and the others each, and the time that
+# takes: the next sweep goes on.
 MOST_LOOKED_AT = 50
-# Overdue removals made due in one sweep because the owner asked for all of them.
+LOOKS_SECONDS = 60.0
+# Looks in a row to which Telegram does not answer; one chat's silence says nothing of the others.
+MOST_SILENT = 3
+# Overdue removals made due in one sweep: an owner asked for all of them, or the bot has its rights
+# again.
 MOST_RETRIED = 500
 # A sweep ends after the database timed out at so many records in a row.
 MOST_TIMEOUTS = 3
@@ -46,7 +52,7 @@ class Swept:
         failed: left due because of an error.
         busy: left to whoever drives them now.
         oldest_seconds: how long the oldest due item had been waiting.
-        finished: whether everything that was due was looked at.
+        finished: whether everything that was due was done, but for looks at chats.
         failing: purchases with a removal that failed, when the sweep began; ``None``: they could
             not be counted.
         late: purchases whose removals wait for more than 15 minutes, likewise.
@@ -63,6 +69,27 @@ class Swept:
     finished: bool = True
     failing: int | None = None
     late: int | None = None
+
+
+@dataclass
+class _Sweep:
+    """One sweep under way.
+
+    Attributes:
+        finished: whether it still has time.
+        timeouts: of the database, in a row.
+        chats, retries: due, and put aside until everything else was done.
+        again: purchases whose removals the sweep itself made due. The index may not show them yet.
+    """
+
+    deadline: float
+    counts: Counter[str] = field(default_factory=Counter)
+    oldest_seconds: int = 0
+    finished: bool = True
+    timeouts: int = 0
+    chats: list[Key] = field(default_factory=list)
+    retries: list[Record] = field(default_factory=list)
+    again: list[Key] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,43 +109,18 @@ class Revoker:
         return self.driver.drive(key, deadline=deadline) is not None
 
     def sweep(self, *, deadline: float) -> Swept:
-        """Do everything that is due, oldest first, until the deadline."""
-        backlog = self._try_again(deadline)
-        counts: Counter[str] = Counter()
-        oldest = timeouts = 0
-        finished = True
-        table = self.driver.records.table
-        left = MOST_REPLANNED
-        for key in self._due_twice(counts):
-            if self.driver.monotonic() >= deadline:
-                finished = False
-                break
-            try:
-                record = self.driver.records.get(key)
-                now = int(self.driver.clock())
-                if record is None or record.due_at is None or record.due_at > now:
-                    continue
-                oldest = max(oldest, now - max(record.due_at, record.written_at))
-                if record.key.kind == "REPLAN":
-                    left -= self._replan(record, left, deadline)
-                    counts["products"] += 1
-                elif record.key.kind == "CHAT":
-                    if counts["chats"] < MOST_LOOKED_AT:
-                        counts["chats"] += 1
-                        self._look_at_chat(record.key)
-                elif record.key.kind == "RETRY":
-                    counts["retried"] += self._retry_all(record, deadline)
-                else:
-                    counts[self._settle(record, deadline)] += 1
-            except Exception as error:  # noqa: BLE001
-                # One record must not keep the others from their turn; it stays due.
-                counts["failed"] += 1
-                log_failure("a due record could not be settled", error, record=key.sk)
-            timeouts = timeouts + 1 if table.deadline.has_given_up else 0
-            if timeouts == MOST_TIMEOUTS:
-                finished = False
-                break
-            table.deadline.go_on()
+        """Do everything that is due, oldest first, until the deadline; then look at chats, and do
+        what that, or an owner, made due."""
+        backlog = self._backlog()
+        sweep = _Sweep(deadline)
+        self._do(sweep, self._due())
+        for mark in sweep.retries:
+            with self._one_of(sweep, mark.key):
+                sweep.again += self._retry_all(mark, deadline)
+        sweep.counts["retried"] = len(sweep.again)
+        self._look_at_chats(sweep, {} if backlog is None else backlog.by_chat)
+        self._do(sweep, sweep.again)
+        counts = sweep.counts
         return Swept(
             purchases=counts["purchases"],
             products=counts["products"],
@@ -127,46 +129,103 @@ class Revoker:
             profiles=counts["profiles"],
             failed=counts["failed"],
             busy=counts["busy"],
-            oldest_seconds=oldest,
-            finished=finished,
+            oldest_seconds=sweep.oldest_seconds,
+            finished=sweep.finished,
             failing=None if backlog is None else backlog.failed,
             late=None if backlog is None else backlog.late,
         )
 
-    def _try_again(self, deadline: float) -> Backlog | None:
-        """Make removals due that failed because the bot had lost its rights, where it has them
-        again. Chats are looked at in no order, so that none waits for ever."""
-        now = int(self.driver.clock())
+    def _backlog(self) -> Backlog | None:
         try:
-            backlog = self.attention.backlog(now)
+            return self.attention.backlog(int(self.driver.clock()))
         except AWS_ERRORS as error:
             log_failure("what is overdue could not be counted", error)
             self.driver.records.table.deadline.go_on()
             return None
-        waiting = list(backlog.by_chat.items())
-        random.shuffle(waiting)
-        for (tenant, chat_id), keys in waiting[:MOST_LOOKED_AT]:
-            if self.driver.monotonic() >= deadline:
-                break
-            try:
-                if self.rights.look(tenant, chat_id).bot == "can_remove":
-                    for key in keys[:MOST_RETRIED]:
-                        self.driver.make_due(key, partial(steps.restart, chats={chat_id}, now=now))
-            except NoAnswer:
-                break
-            except Exception as error:  # noqa: BLE001
-                # What is due must be done whatever is wrong with a chat.
-                log_failure("the bot's rights could not be looked at", error)
-            self.driver.records.table.deadline.go_on()
-        return backlog
 
-    def _look_at_chat(self, key: Key) -> None:
-        """Look at a chat that a store names."""
-        tenant, chat_id = store_of(key.pk), key.sk.removeprefix("CHAT#")
+    def _do(self, sweep: _Sweep, keys: Iterable[Key]) -> None:
+        """Do what is due of these; what must wait for the rest is put aside."""
+        for key in keys:
+            if not self._has_time(sweep):
+                return
+            with self._one_of(sweep, key):
+                record = self.driver.records.get(key)
+                now = int(self.driver.clock())
+                if record is None or record.due_at is None or record.due_at > now:
+                    continue
+                if record.key.kind == "CHAT":
+                    sweep.chats.append(record.key)
+                    continue
+                waited = now - max(record.due_at, record.written_at)
+                sweep.oldest_seconds = max(sweep.oldest_seconds, waited)
+                match record.key.kind:
+                    case "REPLAN":
+                        most = MOST_REPLANNED - sweep.counts["replanned"]
+                        sweep.counts["replanned"] += self._replan(record, most, sweep.deadline)
+                        sweep.counts["products"] += 1
+                    case "RETRY":
+                        sweep.retries.append(record)
+                    case _:
+                        sweep.counts[self._settle(record, sweep.deadline)] += 1
+
+    def _has_time(self, sweep: _Sweep) -> bool:
+        if self.driver.monotonic() >= sweep.deadline or sweep.timeouts >= MOST_TIMEOUTS:
+            sweep.finished = False
+        return sweep.finished
+
+    @contextmanager
+    def _one_of(self, sweep: _Sweep, key: Key) -> Iterator[None]:
+        """One record must not keep the others from their turn; it stays due."""
+        deadline = self.driver.records.table.deadline
         try:
-            self.rights.look(tenant, chat_id)
-        except NoAnswer:
-            self.rights.look_later(tenant, chat_id)
+            yield
+        except Exception as error:  # noqa: BLE001
+            sweep.counts["failed"] += 1
+            log_failure("a due record could not be settled", error, record=key.sk)
+        sweep.timeouts = sweep.timeouts + 1 if deadline.has_given_up else 0
+        deadline.go_on()
+
+    def _look_at_chats(
+        self, sweep: _Sweep, waiting: Mapping[tuple[Tenant, str], Sequence[Key]]
+    ) -> None:
+        """Look at the chats where removals wait for the bot's rights, and at those that are due.
+
+        Where the bot can remove people again, the removals are made due. What waits is looked at
+        in no order, so that none waits for ever.
+        """
+        places = list(waiting)
+        random.shuffle(places)
+        due = [(store_of(key.pk), key.sk.removeprefix("CHAT#")) for key in sweep.chats]
+        rest = [place for place in due if place not in waiting]
+        until = self.driver.monotonic() + LOOKS_SECONDS
+        silent = 0
+        for tenant, chat_id in [*places[:MOST_LOOKED_AT], *rest[:MOST_LOOKED_AT]]:
+            if silent == MOST_SILENT or self.driver.monotonic() >= until:
+                return
+            if not self._has_time(sweep):
+                return
+            with self._one_of(sweep, chat_key(tenant, chat_id)):
+                try:
+                    look = self.rights.look(tenant, chat_id)
+                except BotRests:
+                    return
+                except NoAnswer:
+                    silent += 1
+                    if (tenant, chat_id) in due:
+                        self.rights.look_later(tenant, chat_id)
+                    continue
+                silent = 0
+                sweep.counts["chats"] += 1
+                if look.bot == "can_remove":
+                    self._restart(sweep, chat_id, waiting.get((tenant, chat_id), ()))
+
+    def _restart(self, sweep: _Sweep, chat_id: str, keys: Iterable[Key]) -> None:
+        change = partial(steps.restart, chats={chat_id}, now=int(self.driver.clock()))
+        for key in keys:
+            if len(sweep.again) >= MOST_RETRIED:
+                return
+            if self.driver.make_due(key, change):
+                sweep.again.append(key)
 
     def _settle(self, record: Record, deadline: float) -> str:
         if record.key.kind == "PURCHASE":
@@ -207,32 +266,28 @@ class Revoker:
         if record is not None and self.driver.is_planned_otherwise(record):
             self.driver.replan(record.key, deadline=deadline)
 
-    def _retry_all(self, mark: Record, deadline: float) -> int:
+    def _retry_all(self, mark: Record, deadline: float) -> list[Key]:
         """Make every overdue removal of a store due, as its owner asked.
 
         Returns:
-            How many purchases were looked at.
+            The purchases.
         """
         records, tenant = self.driver.records, store_of(mark.key.pk)
         who = Who(str(mark.own.get("actor", "owner")), mark.own.get("actor_name"))
         after = Place.of(mark.own.get("after"))
         now = int(self.driver.clock())
         places, more = self.attention.places(tenant, now=now, after=after, most=MOST_RETRIED)
-        for looked_at, place in enumerate(places):
+        made_due: list[Key] = []
+        for place in places:
             if self.driver.monotonic() >= deadline:
                 if after is not None:
                     records.got_to(mark, after.to_json())
-                return looked_at
+                return made_due
             self.driver.make_due(place.key, partial(steps.request_revocation, who=who, now=now))
+            made_due.append(place.key)
             after = place
         records.got_to(mark, None if more is None else more.to_json())
-        return len(places)
-
-    def _due_twice(self, counts: Counter[str]) -> Iterator[Key]:
-        """What is due, and what a retry of everything made due meanwhile."""
-        yield from self._due()
-        if counts["retried"]:
-            yield from self._due()
+        return made_due
 
     def _due(self) -> Iterator[Key]:
         """What is due now. The shards take turns, so a long one does not delay the others."""

@@ -529,18 +529,13 @@ class AccessRemover:
         return self._failed(step, reason, detail)
 
     def _too_many(self, answer: Answer) -> _NotNow:
-        """Telegram asks to wait; whom it meant is nowhere said, so the whole bot waits."""
-        now = math.ceil(self.clock())
-        reason = "Telegram asked the bot to wait."
-        until = self.bot.pause(now + (answer.retry_after or 0) + 1, reason)
+        until, reason = self.bot.asked_to_wait(answer.retry_after or 0)
         self.count("TelegramTooMany")
         return _NotNow(until - int(self.clock()), rules.BOT_PAUSED, reason)
 
     def _unauthorized(self) -> _NotNow:
         """The token is not accepted: that says nothing about this removal, so nothing is final."""
-        now = math.ceil(self.clock())
-        reason = "Telegram does not accept the bot's token at the moment."
-        until = self.bot.pause(now + rules.UNAUTHORIZED_PAUSE_SECONDS, reason)
+        until, reason = self.bot.token_refused()
         self.count("TelegramUnauthorized")
         return _NotNow(until - int(self.clock()), rules.BOT_PAUSED, reason)
 

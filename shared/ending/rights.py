@@ -8,6 +8,7 @@ otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from shared.domain import telegram as rules
@@ -31,7 +32,11 @@ _STATES = {rules.NO_ADMINISTRATOR: "lost_rights", rules.NOT_IN_CHAT: "not_member
 
 
 class NoAnswer(Exception):
-    """Telegram did not answer, or the bot may not ask now: nothing is known."""
+    """Telegram did not answer: nothing is known of this chat."""
+
+
+class BotRests(Exception):
+    """Telegram must not be asked now: it asked the bot to wait, or does not accept its token."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,16 @@ class Rights:
         """What the bot is in a chat now; remembered, with the chat's title and type.
 
         Raises:
-            NoAnswer: the bot is paused, or Telegram did not answer.
+            NoAnswer, BotRests
         """
         state = self.bot.state()
         if state.paused_until > self.clock():
-            raise NoAnswer
+            raise BotRests
         try:
             look = self._look(tenant, chat_id)
         except BotUnauthorized:
-            raise NoAnswer from None
+            self.bot.token_refused()
+            raise BotRests from None
         wait = UNVERIFIED_SECONDS if look.bot == "unverified" else DAILY_SECONDS
         self.chats.looked_at(tenant, chat_id, look, again_at=int(self.clock()) + wait)
         return look
@@ -85,17 +91,29 @@ class Rights:
         owners = self.registry.telegram_owners(tenant)
         standing = self.chats.standing(tenant, chat_id)
         if owners:
-            answer = self.gateway.get_chat_administrators(standing.current_id, timeout=CALL_SECONDS)
-            self._kind("getChatAdministrators", answer)
+            ids, creators = self._creators(standing.current_id)
+            # The present id first: it decides whose chat it is.
+            if creators & owners and self.chats.approve(tenant, ids[-1]):
+                for old_id, new_id in pairwise(ids):
+                    if self.chats.approve(tenant, old_id):
+                        self.chats.migrated(tenant, old_id, new_id)
+        return self.chats.standing(tenant, chat_id)
+
+    def _creators(self, chat_id: str) -> tuple[list[str], frozenset[str]]:
+        """The ids a chat has had from this one on, and who created it."""
+        ids = [chat_id]
+        for _ in range(MAX_MIGRATIONS):
+            answer = self.gateway.get_chat_administrators(ids[-1], timeout=CALL_SECONDS)
+            if self._kind("getChatAdministrators", answer) is Class.MIGRATED:
+                ids.append(str(answer.migrate_to_chat_id))
+                continue
             members = answer.result if answer.ok and isinstance(answer.result, list) else []
-            creators = {
+            return ids, frozenset(
                 str((member.get("user") or {}).get("id"))
                 for member in members
                 if isinstance(member, dict) and member.get("status") == "creator"
-            }
-            if creators & owners:
-                self.chats.approve(tenant, standing.current_id)
-        return self.chats.standing(tenant, chat_id)
+            )
+        return ids, frozenset()
 
     def _rights(self, chat_id: str, chat: Answer) -> Look:
         told = chat.result if isinstance(chat.result, dict) else {}
@@ -124,7 +142,10 @@ class Rights:
 
     def _kind(self, method: str, answer: Answer) -> Class:
         kind = rules.classify(method, answer)
-        if kind in (Class.RETRY, Class.TOO_MANY):
+        if kind is Class.TOO_MANY:
+            self.bot.asked_to_wait(answer.retry_after or 0)
+            raise BotRests
+        if kind is Class.RETRY:
             raise NoAnswer
         return kind
 

@@ -15,10 +15,12 @@ Items under ``BOT``:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.clock import Clock, system_clock
+from shared.domain.telegram import UNAUTHORIZED_PAUSE_SECONDS
 from shared.storage.dynamo import ConditionFailed, Table
 
 _PK = "BOT"
@@ -81,6 +83,21 @@ class Bot:
         except ConditionFailed as refused:
             return until if refused.item is None else int(refused.item["paused_until"])
         return until
+
+    def asked_to_wait(self, seconds: int) -> tuple[int, str]:
+        """Telegram asks to wait. Whom it meant is nowhere said, so the whole bot waits.
+
+        Returns:
+            When the pause ends, and why it is, as a sentence.
+        """
+        reason = "Telegram asked the bot to wait."
+        return self.pause(math.ceil(self.clock()) + seconds + 1, reason), reason
+
+    def token_refused(self) -> tuple[int, str]:
+        """Telegram does not accept the token; likewise."""
+        reason = "Telegram does not accept the bot's token at the moment."
+        until = math.ceil(self.clock()) + UNAUTHORIZED_PAUSE_SECONDS
+        return self.pause(until, reason), reason
 
     def resume(self) -> None:
         """End a pause now (the operator has put a new token in place)."""

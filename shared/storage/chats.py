@@ -1,9 +1,9 @@
 """Which store a Telegram chat belongs to, which id it has now, and what the bot may do there.
 
 One bot serves all stores: a store that names another's chat must not get its members removed.
-While there is one store, a chat is that store's as soon as it names it. From the moment a second
-store is registered, a chat that nobody has is *unverified* until its creator turns out to be a
-registered owner of the store that names it, or until the operator approves it
+While there is one store, a chat is that store's as soon as it names it. From the moment there is a
+second one, and for good, a chat that nobody has is *unverified* until its creator turns out to be
+a registered owner of the store that names it, or until the operator approves it
 (:meth:`Chats.approve`). What a store has stays its own.
 
 Items:
@@ -23,7 +23,7 @@ from typing import Any
 
 from shared.domain.clock import Clock, system_clock
 from shared.domain.telegram import NOT_NUMERIC, OTHER_STORE, POSITIVE, UNVERIFIED, is_chat_id
-from shared.storage.dynamo import ConditionFailed, Table
+from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import due_shard, dumps, from_item
 from shared.storage.keys import Key, chat_key
 from shared.storage.registry import Registry
@@ -32,6 +32,7 @@ from shared.tenant import Tenant
 _OWNER = "OWNER"
 # A group migrates once in its life. Two more hops are allowed before the record counts as broken.
 _MAX_HOPS = 3
+MAX_CONFLICTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Chats:
         Returns:
             How many of them are not this store's.
         """
+        self.registry.note_store(tenant)
         named = sorted({chat_id for chat_id in chat_ids if is_chat_id(chat_id)})
         keys = {chat_id: chat_key(tenant, chat_id) for chat_id in named}
         noted = self.table.batch_get((key.pk, key.sk) for key in keys.values())
@@ -98,7 +100,7 @@ class Chats:
         standings, owned = self._standings(tenant, named)
         return sum(
             not standing.usable
-            or (standing.current_id not in owned and not self.approve(tenant, standing.current_id))
+            or (standing.current_id not in owned and not self._claim(tenant, standing.current_id))
             for standing in standings.values()
         )
 
@@ -117,13 +119,33 @@ class Chats:
             return refused.item is not None and refused.item.get("store") == tenant.store_id
         return True
 
+    def _claim(self, tenant: Tenant, chat_id: str) -> bool:
+        """Make a chat the only store's, which needs no proof; whether it is this store's now."""
+        owner: Item = {"pk": _pk(chat_id), "sk": _OWNER, "store": tenant.store_id}
+        for attempt in range(MAX_CONFLICTS):
+            try:
+                self.table.transact(
+                    [
+                        self.table.put_action(owner, "attribute_not_exists(pk)"),
+                        self.registry.still_only_store(),
+                    ]
+                )
+            except ConditionFailed as refused:
+                taken = refused.item if refused.index == 0 else None
+                return taken is not None and taken.get("store") == tenant.store_id
+            except Contention:
+                self.table.deadline.sleep(min(0.01 * 2**attempt, 0.3))
+            else:
+                return True
+        raise Contention
+
     def standing(self, tenant: Tenant, chat_id: str) -> Standing:
         """How a chat stands. One that nobody has becomes this store's where that needs no proof."""
         standings, owned = self._standings(tenant, [chat_id])
         standing = standings[chat_id]
         if not standing.usable or standing.current_id in owned:
             return standing
-        self.approve(tenant, standing.current_id)
+        self._claim(tenant, standing.current_id)
         return self.standings(tenant, [chat_id])[chat_id]
 
     def standings(self, tenant: Tenant, chat_ids: Iterable[str]) -> dict[str, Standing]:

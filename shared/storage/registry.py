@@ -2,7 +2,8 @@
 
 Two items per connection, both under ``REGISTRY``: ``STORE#{account}`` (``store``,
 ``disconnected_at``) says whose events an account signs, ``ACCOUNT#{store}`` (``account``) through
-which account a store is asked. A store without an entry uses the platform's own account; only the
+which account a store is asked. ``SHARED`` is there from the moment there is a store besides the
+default one, for good. A store without an entry uses the platform's own account; only the
 deployment's default store gets events without an account.
 """
 
@@ -16,6 +17,7 @@ from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
 _PK = "REGISTRY"
+_SHARED = "SHARED"
 # How long a process goes on using what it read: a connection is made once and hardly ever ends.
 CACHE_SECONDS = 60.0
 
@@ -51,6 +53,7 @@ class Registry:
         self.default_store = default_store
         self.monotonic = monotonic
         self._known: dict[str, tuple[float, Connection]] = {}
+        self._is_shared = False
 
     def of_account(self, account: str | None) -> Connection | None:
         """The store whose events carry this account; ``None`` where nobody registered it."""
@@ -80,6 +83,7 @@ class Registry:
         Raises:
             AccountTaken: it is another store's.
         """
+        self.note_store(tenant)
         try:
             self.table.update_blind(
                 _PK,
@@ -121,15 +125,30 @@ class Registry:
 
     # -- whose chats are whose --------------------------------------------------------------------
 
-    def is_only_store(self, tenant: Tenant) -> bool:
-        """Whether there is no other store: the default store is always there.
+    def note_store(self, tenant: Tenant) -> None:
+        """Remember for good that there is, or was, a store besides the default one. Repeatable; to
+        be called before anything of a store is stored by which it could get a chat."""
+        if tenant.store_id == self.default_store or self._is_shared:
+            return
+        self.table.put({"pk": _PK, "sk": _SHARED})
+        self._is_shared = True
 
-        Strongly consistent. A store's account is registered before its first event is accepted, so
-        no store can name a chat before this is false for it and for every other.
+    def is_only_store(self, tenant: Tenant) -> bool:
+        """Whether there is no other store, and never was: the default store is always there.
+
+        Strongly consistent. What is done for being the only one belongs into a transaction with
+        :meth:`still_only_store`.
         """
         if tenant.store_id != self.default_store:
             return False
+        if self.table.get(_PK, _SHARED) is not None:
+            return False
+        # Stores may have been registered before there was a note of it.
         return all(item["store"] == tenant.store_id for item in self._items("STORE#"))
+
+    def still_only_store(self) -> Item:
+        """The action of a transaction that refuses it where there is a second store by now."""
+        return self.table.check_action(_PK, _SHARED, "attribute_not_exists(pk)")
 
     def telegram_owners(self, tenant: Tenant) -> frozenset[str]:
         """Telegram users whose chats are the store's without further ado."""

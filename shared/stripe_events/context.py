@@ -234,12 +234,15 @@ class Context:
         looked_at = [outcome for outcome in outcomes if outcome.record is not None]
         purchases = [outcome for outcome in looked_at if _kind(outcome) == "PURCHASE"]
         guests = self.services.guests
+        unsettled = [outcome for outcome in purchases if not _is_settled(outcome)]
         if is_guest(account):
             customer = guests.moved_to(self.tenant, account)
             if customer is not None:
+                # To the customer's own events, what is moved is known already.
+                if unsettled:
+                    self._complete(customer, unsettled)
                 self._adopt(account, customer)
                 return
-        unsettled = [outcome for outcome in purchases if not _is_settled(outcome)]
         for guest in self._guests_of(unsettled) if not is_guest(account) else ():
             if guests.belongs_to(self.tenant, guest, account) == account:
                 self._adopt(guest, account)

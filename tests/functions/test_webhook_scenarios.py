@@ -306,6 +306,25 @@ def test_a_guest_is_adopted_by_an_event_that_was_stopped_and_comes_again(
     assert all("guest:" not in key or key.endswith("MOVED") for key in world.state())
 
 
+def test_what_a_guests_event_brings_its_customer_is_complete(standin: StripeStandin) -> None:
+    """The customer's own events found nothing to complete: this one is the first of the payment."""
+    events = guest_who_became_a_customer(standin.live)
+    charge = next(e for e in events if e["type"] == "charge.succeeded")
+    session = next(e for e in events if e["type"] == "checkout.session.completed")
+    assert charge["data"]["object"]["customer"] is None
+    payment, customer = (
+        charge["data"]["object"]["payment_intent"],
+        session["data"]["object"]["customer"],
+    )
+    world = World(standin)
+    world.services.guests.belongs_to(STORE, f"guest:{payment}", customer)
+    world.receive_all([charge])
+    (product,) = purchase(world, payment).product_ids
+    assert world.products.known(STORE, [(True, product)])
+    rows = [json.loads(v["row"]) for k, v in world.state().items() if k.endswith(" CUSTOMER")]
+    assert [row["name"] for row in rows] == ["Renée"]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_guest_and_its_customer_told_of_at_once_end_as_one(seed: int) -> None:
     standin = StripeStandin(now=START)
