@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from shared.storage.chats import Chats, Look
+from shared.storage.dynamo import Table
 from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from tests.dynamo import Tables
 from tests.storage.owners import owner_of, store_chats
+from tests.storage.test_customer_moves import Interrupted
 
 DEMO = Tenant("demo")
 OTHER = Tenant("other")
@@ -55,6 +57,58 @@ def test_with_several_stores_naming_a_chat_proves_nothing(chats: Chats, registry
 def test_a_store_that_is_not_the_default_one_is_never_alone(chats: Chats) -> None:
     assert chats.name(OTHER, ["-1001"]) == 1
     assert owner_of(chats, "-1001") is None
+
+
+@pytest.mark.parametrize("by", ["name", "standing"])
+def test_a_chat_is_not_given_away_where_a_second_store_comes_in_between(
+    tables: Tables, registry: Registry, by: str
+) -> None:
+    client = Interrupted(
+        tables.records.client, lambda: registry.register(OTHER, "acct_other"), before=True
+    )
+    chats = store_chats(Table(client, tables.records.name))
+    if by == "name":
+        assert chats.name(DEMO, ["-1001"]) == 1
+    else:
+        assert not chats.standing(DEMO, "-1001").usable
+    assert reason(chats, DEMO, "-1001") == "unverified"
+    assert owner_of(chats, "-1001") is None
+
+
+def test_a_chat_that_another_claims_in_between_is_the_others(tables: Tables) -> None:
+    plain = store_chats(tables.records)
+
+    def others() -> None:
+        assert plain.approve(OTHER, "-1001")
+
+    client = Interrupted(tables.records.client, others, before=True)
+    assert store_chats(Table(client, tables.records.name)).name(DEMO, ["-1001"]) == 1
+    assert reason(plain, DEMO, "-1001") == "other_store"
+
+
+def test_a_second_store_that_was_removed_still_takes_a_proof(
+    chats: Chats, registry: Registry
+) -> None:
+    """What it named may be its own, and nobody asks it any more."""
+    registry.register(OTHER, "acct_other")
+    chats.name(OTHER, ["-1001"])
+    registry.remove(OTHER)
+    assert registry.connections() == []
+    assert chats.name(DEMO, ["-1001"]) == 1
+    assert reason(chats, DEMO, "-1001") == "unverified"
+
+
+def test_a_store_that_only_the_bus_knows_is_a_second_store(chats: Chats) -> None:
+    assert chats.name(OTHER, ["-1001"]) == 1
+    assert chats.name(DEMO, ["-1001", "-1002"]) == 2
+
+
+def test_stores_that_were_registered_before_there_was_a_note_of_it_count(
+    chats: Chats, registry: Registry
+) -> None:
+    registry.register(OTHER, "acct_other")
+    registry.table.delete("REGISTRY", "SHARED")
+    assert chats.name(DEMO, ["-1001"]) == 1
 
 
 def test_an_approved_chat_is_the_stores_and_no_others(chats: Chats, registry: Registry) -> None:
