@@ -59,7 +59,7 @@ def _members(world: World) -> list[str]:
         for user in sorted(buyers):
             is_in = world.telegram.status_of(chat_id, user) == MEMBER
             admitted = world.admitted_by(chat_id, user)
-            may_join = any((purchase, str(user)) in truth.joined for purchase in admitted)
+            may_join = any((name, str(user), chat_id) in truth.joined for name in admitted)
             if is_in and not world.admitting(chat_id, user):
                 found.append(f"{user} is still in {chat_id}")
             elif may_join and not is_in:
@@ -135,11 +135,9 @@ def _at_stripe(world: World, source: str, id_: str) -> Any:
         return None
     if source == "subscription":
         return stripe_objects.subscription(found)
-    return (
-        stripe_objects.session(found)
-        if source == "session"
-        else (stripe_objects.charge_of_purchase(found))
-    )
+    if source == "session":
+        return {**stripe_objects.session(found), "products": found.get("cart", [])}
+    return stripe_objects.charge_of_purchase(found)
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -31,8 +31,8 @@ class Expected:
     """
 
     kind: str
-    product: str
-    user: str
+    products: tuple[str, ...]
+    user: str | None
     period_ends_at: int | None = None
     scheduled: bool = False
     unpaid: bool = False
@@ -58,13 +58,17 @@ class Model:
     # -- buyers --------------------------------------------------------------------------------
 
     def bought(
-        self, name: str, kind: str, product: str, user: str, ends_at: int | None, *, trial: bool
+        self, name: str, kind: str, products: tuple[str, ...], user: str, ends_at: int | None
     ) -> None:
-        del trial  # a trial ends like any period
-        self.purchases[name] = Expected(kind, product, user, ends_at, scheduled=kind == "code")
+        self.purchases[name] = Expected(kind, products, user, ends_at, scheduled=kind == "code")
 
-    def linked(self, name: str, user: str) -> None:
+    def linked(self, name: str, user: str | None) -> None:
+        """Linked to another Telegram user, or to none."""
         self.purchases[name].user = user
+
+    def switched(self, name: str, products: tuple[str, ...]) -> None:
+        if not self.purchases[name].over:
+            self.purchases[name].products = products
 
     def cancelled_in_portal(self, name: str) -> None:
         purchase = self.purchases[name]
@@ -149,8 +153,9 @@ class Model:
         return {
             (chat, purchase.user)
             for name, purchase in self.purchases.items()
-            if name in live
-            for chat in self.chats[purchase.product]
+            if name in live and purchase.user is not None
+            for product in purchase.products
+            for chat in self.chats[product]
         }
 
     def _end(self, name: str, reason: str) -> None:

@@ -55,7 +55,7 @@ def _empty(time: VirtualTime) -> World:
         world.telegram.add_chat(chat_id, members=members)
         for user, status in members.items():
             world.truth.guests_of_chats[chat_id, user] = status
-    products = {"prod_both": [CHAT_A, CHAT_B], "prod_b": [CHAT_B]}
+    products = {"prod_both": [CHAT_A, CHAT_B], "prod_a": [CHAT_A], "prod_b": [CHAT_B]}
     for product, chats in products.items():
         world.truth.products[product] = chats
         texts = [str(chat) for chat in chats]

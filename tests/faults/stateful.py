@@ -53,6 +53,8 @@ PAUSE_SECONDS = 15
 faults = st.one_of(st.just((0, 0)), st.tuples(st.sampled_from([3, 10, 30]), st.integers(0, 10_000)))
 users = st.sampled_from([BUYER, OTHER])
 products = st.sampled_from(["prod_both", "prod_b"])
+# A plan, another, and one of two items.
+plans = st.sampled_from([("prod_both",), ("prod_b",), ("prod_a",), ("prod_a", "prod_b")])
 
 
 def _plan(planned: tuple[int, int]) -> Faults:
@@ -86,7 +88,7 @@ class Everything(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         self.world = self.stack.enter_context(begin("empty"))
-        self.model = Model({"prod_both": [CHAT_A, CHAT_B], "prod_b": [CHAT_B]}, PERIOD)
+        self.model = Model(self.world.truth.products, PERIOD)
         self.delivered: list[dict[str, Any]] = []
         self.number = 0
         self.paused: Paused | None = None
@@ -110,7 +112,7 @@ class Everything(RuleBasedStateMachine):
 
     @initialize(target=subscriptions, product=products, user=users)
     def first(self, product: str, user: str) -> Any:
-        return self._buy("subscription", product, user)
+        return self._buy("subscription", user, product)
 
     @rule(
         target=subscriptions,
@@ -122,29 +124,31 @@ class Everything(RuleBasedStateMachine):
     def subscribe(self, product: str, user: str, trial: bool, heard: bool) -> Any:
         if self.number >= 4:
             return multiple()
-        name = self._buy("subscription", product, user, trial=trial)
+        name = self._buy("subscription", user, product, trial=trial)
         if heard:
             self.world.deliver_due()
         return name
 
     @rule(
         target=purchases,
-        product=products,
+        cart=plans,
         user=users,
         days=st.sampled_from([None, 1, 20]),
         heard=st.booleans(),
     )
-    def pay_or_redeem(self, product: str, user: str, days: int | None, heard: bool) -> Any:
+    def pay_or_redeem(self, cart: tuple[str, ...], user: str, days: int | None, heard: bool) -> Any:
         if self.number >= 4:
             return multiple()
-        kind = "one_off" if days is None else "access_code"
-        name = self._buy(kind, product, user, days=days)
+        if days is None:
+            name = self._buy("one_off", user, *cart)
+        else:
+            name = self._buy("access_code", user, cart[0], days=days)
         if heard:
             self.world.deliver_due()
         return name
 
     def _buy(
-        self, kind: str, product: str, user: str, *, trial: bool = False, days: int | None = None
+        self, kind: str, user: str, *cart: str, trial: bool = False, days: int | None = None
     ) -> str:
         self.number += 1
         ends_at = self.now + PERIOD if kind == "subscription" else None
@@ -152,10 +156,17 @@ class Everything(RuleBasedStateMachine):
             ends_at = self.now + days * DAY
         status = "trialing" if trial else "active"
         name = self.world.buy(
-            kind, f"p{self.number}", ACCOUNT, product, user, status=status, expires_at=ends_at
+            kind,
+            f"p{self.number}",
+            ACCOUNT,
+            cart[0],
+            user,
+            *cart[1:],
+            status=status,
+            expires_at=ends_at,
         )
         short = "code" if kind == "access_code" else kind
-        self.model.bought(name, short, product, user, ends_at, trial=trial)
+        self.model.bought(name, short, cart, user, ends_at)
         return name
 
     @rule(name=subscriptions)
@@ -200,6 +211,19 @@ class Everything(RuleBasedStateMachine):
         self.world.link(name, user)
         self.model.linked(name, user)
 
+    @rule(name=subscriptions)
+    def unlink(self, name: str) -> None:
+        if self.world.is_live(name):
+            self.world.unlink(name)
+            self.model.linked(name, None)
+
+    @rule(name=subscriptions, plan=plans)
+    def switch(self, name: str, plan: tuple[str, ...]) -> None:
+        self._time_is()
+        if self.world.is_live(name):
+            self.world.switch(name, *plan)
+            self.model.switched(name, plan)
+
     @rule(name=purchases)
     def refund(self, name: str) -> None:
         if name.startswith("pi_"):
@@ -231,6 +255,10 @@ class Everything(RuleBasedStateMachine):
     @rule(name=st.one_of(purchases, subscriptions), planned=faults)
     def revoke_again(self, name: str, planned: tuple[int, int]) -> None:
         self.world.run(lambda p: self.world.revoke_again(p, name), _plan(planned))
+
+    @rule(planned=faults)
+    def retry_all(self, planned: tuple[int, int]) -> None:
+        self.world.run(self.world.retry_all, _plan(planned))
 
     # -- webhooks, schedules, sweeps -----------------------------------------------------------
 

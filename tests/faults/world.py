@@ -194,25 +194,28 @@ class Truth:
     """What the outside knows, told by what was done to it and by nothing the code says.
 
     Attributes:
-        purchases: id → (account, kind, product, expires_at).
-        users: purchase → Telegram user linked to it by the store.
+        purchases: id → (account, kind, expires_at).
+        products: product → the chats it opens.
+        opened: purchase → every chat that it ever opened.
+        users: purchase → Telegram user linked to it by the store; empty: nobody.
         ever: purchase → everybody who ever was.
         of_user: Telegram user → purchases ever linked.
-        known: (purchase, user) of which a webhook was answered with 200.
+        known: (purchase, user) → the chats of which a webhook was answered with 200.
         asked: purchases the owner asked to cancel at once.
         unsure: of these, the ones nobody knows whether the request was recorded.
-        joined: (purchase, user) who came in.
+        joined: (purchase, user, chat) of who came in.
     """
 
-    purchases: dict[str, tuple[str, str, str, int | None]] = field(default_factory=dict)
+    purchases: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
     products: dict[str, list[int]] = field(default_factory=dict)
+    opened: dict[str, set[int]] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
     ever: dict[str, set[str]] = field(default_factory=dict)
     of_user: dict[str, list[str]] = field(default_factory=dict)
-    known: set[tuple[str, str]] = field(default_factory=set)
+    known: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
-    joined: set[tuple[str, str]] = field(default_factory=set)
+    joined: set[tuple[str, str, int]] = field(default_factory=set)
     guests_of_chats: dict[tuple[int, int], str] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     removals: int = 0
@@ -222,10 +225,11 @@ class Truth:
         return Truth(
             dict(self.purchases),
             dict(self.products),
+            {purchase: set(chats) for purchase, chats in self.opened.items()},
             dict(self.users),
             {purchase: set(users) for purchase, users in self.ever.items()},
             {user: list(purchases) for user, purchases in self.of_user.items()},
-            set(self.known),
+            {pair: set(chats) for pair, chats in self.known.items()},
             set(self.asked),
             set(self.unsure),
             set(self.joined),
@@ -421,22 +425,27 @@ class World:
         account: str,
         product: str,
         user: str,
-        *,
+        *more_products: str,
         status: str = "active",
         period: int = PERIOD,
         expires_at: int | None = None,
     ) -> str:
-        """A purchase at Stripe; its id. Nothing of it has reached us yet."""
+        """A purchase at Stripe; its id. Nothing of it has reached us yet.
+
+        Args:
+            more_products: of a one-off purchase: it is a cart.
+        """
         if kind == "subscription":
             purchase_id = f"sub_{name}"
             self.outside(lambda s: s.subscribe(purchase_id, account, product, user, status, period))
         elif kind == "one_off":
             purchase_id = f"pi_{name}"
-            self.outside(lambda s: s.pay_once(name, account, product, user))
+            self.outside(lambda s: s.pay_once(name, account, product, user, *more_products))
         else:
             purchase_id = f"cs_{name}"
             self.outside(lambda s: s.redeem(name, account, product, user, expires_at))
-        self.truth.purchases[purchase_id] = (account, kind, product, expires_at)
+        self.truth.purchases[purchase_id] = (account, kind, expires_at)
+        self.truth.opened[purchase_id] = self.opens(purchase_id)
         self.truth.users[purchase_id] = user
         self.truth.ever[purchase_id] = {user}
         self.truth.of_user.setdefault(user, []).append(purchase_id)
@@ -451,18 +460,60 @@ class World:
         if kind == "one_off":
             target = ("charge", purchase_id.replace("pi_", "ch_"))
         self.outside(lambda s: s.link(*target, user))
-        self.truth.joined.discard((purchase_id, user))
-        self.truth.known.discard((purchase_id, user))
+        self._forget(purchase_id, user)
         self.truth.users[purchase_id] = user
         if user not in self.truth.ever[purchase_id]:
             self.truth.ever[purchase_id].add(user)
             self.truth.of_user.setdefault(user, []).append(purchase_id)
 
+    def unlink(self, subscription_id: str) -> None:
+        """The store takes the Telegram account off a subscription."""
+        if self.truth.users[subscription_id]:
+            self.outside(lambda s: s.unlink(subscription_id))
+            self.truth.users[subscription_id] = ""
+
+    def switch(self, subscription_id: str, *products: str) -> None:
+        """A subscription is of other products from now on."""
+        if not self.is_live(subscription_id):
+            return
+        self.outside(lambda s: s.switch(subscription_id, *products))
+        chats = self.opens(subscription_id)
+        self.truth.opened[subscription_id] |= chats
+        for pair in self.truth.known:
+            if pair[0] == subscription_id:
+                self.truth.known[pair] &= chats
+        self.truth.joined = {
+            joined
+            for joined in self.truth.joined
+            if joined[0] != subscription_id or joined[2] in chats
+        }
+
+    def _forget(self, purchase_id: str, user: str) -> None:
+        """A user was told of, or let in, by what does not hold any more."""
+        self.truth.known.pop((purchase_id, user), None)
+        self.truth.joined = {j for j in self.truth.joined if j[:2] != (purchase_id, user)}
+
     # -- who may be where ----------------------------------------------------------------------
+
+    def opens(self, purchase_id: str) -> set[int]:
+        """The chats that a purchase opens now, by what Stripe says."""
+        kind = self.truth.purchases[purchase_id][1]
+        if kind == "subscription":
+            return self._opened_by(self.stripe.objects["subscription", purchase_id])
+        session = purchase_id.replace("pi_", "cs_")
+        return self._opened_by(self.stripe.objects["session", session])
+
+    def _opened_by(self, about: dict[str, Any]) -> set[int]:
+        """The same of a subscription or a checkout, as an event tells it."""
+        if about["object"] == "subscription":
+            products = [item["price"]["product"] for item in about["items"]["data"]]
+        else:
+            products = about.get("cart") or [about["metadata"]["product_id"]]
+        return {chat for product in products for chat in self.truth.products[product]}
 
     def is_live(self, purchase_id: str) -> bool:
         """Whether a purchase gives access by what Stripe and the owner say."""
-        _, kind, _, expires_at = self.truth.purchases[purchase_id]
+        _, kind, expires_at = self.truth.purchases[purchase_id]
         if kind == "subscription":
             subscription = self.stripe.objects["subscription", purchase_id]
             ends_at = subscription["cancel_at"]
@@ -478,7 +529,7 @@ class World:
         return [
             purchase_id
             for purchase_id in self.admitting(chat_id, user_id)
-            if (purchase_id, str(user_id)) in self.truth.known
+            if chat_id in self.truth.known.get((purchase_id, str(user_id)), ())
         ]
 
     def admitting(self, chat_id: int, user_id: int) -> list[str]:
@@ -487,7 +538,7 @@ class World:
             purchase_id
             for purchase_id in self.truth.of_user.get(str(user_id), ())
             if self.truth.users[purchase_id] == str(user_id)
-            and chat_id in self.truth.products[self.truth.purchases[purchase_id][2]]
+            and chat_id in self.opens(purchase_id)
             and self.is_live(purchase_id)
         ]
 
@@ -516,40 +567,50 @@ class World:
             return None
         return self.telegram.status_of(params["chat_id"], params["user_id"])
 
-    def _told(self, event: dict[str, Any]) -> tuple[str, str | None] | None:
-        """Which purchase an event is about, and whose it says it is."""
+    def _told(self, event: dict[str, Any]) -> tuple[str, str | None, set[int]] | None:
+        """Which purchase an event is about, whose it says it is, and which chats it opens."""
         about = event["data"]["object"]
         purchase_id = about["id"]
         if about["object"] in ("charge", "checkout.session"):
             purchase_id = about["payment_intent"] or about["id"]
         if purchase_id not in self.truth.purchases:
             return None
-        return purchase_id, about.get("metadata", {}).get("telegram_user_id")
+        opens = self.opens(purchase_id)
+        if about["object"] == "subscription":
+            opens &= self._opened_by(about)
+        return purchase_id, about.get("metadata", {}).get("telegram_user_id"), opens
 
     def _hear(self, event: dict[str, Any]) -> None:
-        """An event arrives: as far as we are told now, the purchase may be somebody else's."""
+        """An event arrives: as far as we are told now, the purchase may be somebody else's, or of
+        other products."""
         told = self._told(event)
-        if told is not None and told[1] != self.truth.users[told[0]]:
-            pair = (told[0], self.truth.users[told[0]])
-            self.truth.known.discard(pair)
-            self.truth.joined.discard(pair)
+        if told is None:
+            return
+        purchase_id, user, chats = told
+        if user != self.truth.users[purchase_id]:
+            self._forget(purchase_id, self.truth.users[purchase_id])
+        elif user is not None:
+            known = self.truth.known.setdefault((purchase_id, user), set())
+            known &= chats
+            self.truth.joined = {
+                joined
+                for joined in self.truth.joined
+                if joined[:2] != (purchase_id, user) or joined[2] in chats
+            }
 
     def _learn(self, event: dict[str, Any]) -> None:
         """The webhook has answered 200: the store lets the buyer in."""
         told = self._told(event)
         if told is None or told[1] != self.truth.users[told[0]]:
             return
-        purchase_id, user = told[0], self.truth.users[told[0]]
-        self.truth.known.add((purchase_id, user))
-        if (purchase_id, user) not in self.truth.joined:
-            self.let_in(purchase_id, user)
-
-    def let_in(self, purchase_id: str, user: str) -> None:
+        purchase_id, user, chats = told[0], told[1], told[2]
+        self.truth.known.setdefault((purchase_id, user), set()).update(chats)
         if not self.is_live(purchase_id) or purchase_id in self.truth.asked:
             return
-        self.truth.joined.add((purchase_id, user))
-        for chat_id in self.truth.products[self.truth.purchases[purchase_id][2]]:
-            self.telegram.join(chat_id, int(user))
+        for chat_id in sorted(chats):
+            if (purchase_id, user, chat_id) not in self.truth.joined:
+                self.truth.joined.add((purchase_id, user, chat_id))
+                self.telegram.join(chat_id, int(user))
 
     def _check_answer(self, done: Cancelled, purchase_id: str, when: When, since: int) -> None:
         """What was answered as done is done."""
@@ -559,7 +620,7 @@ class World:
         if not done.changed and self._is_unheard_of(purchase_id):
             # A repeat changes nothing and asks nobody; it goes by what we were told.
             return
-        _, kind, product, _ = truth.purchases[purchase_id]
+        kind = truth.purchases[purchase_id][1]
         said = "answered as done, but"
         if kind == "subscription":
             subscription = self.stripe.objects["subscription", purchase_id]
@@ -578,7 +639,7 @@ class World:
         # another purchase; whether that one had ended at Stripe already may be unheard of.
         removals = done.purchase.own.removals.values()
         told = {r.chat_id for r in removals if r.state in ("failed", "kept")}
-        for chat_id in truth.products[product]:
+        for chat_id in sorted(truth.opened[purchase_id]):
             for user in truth.ever[purchase_id]:
                 is_in = self.telegram.status_of(chat_id, int(user)) == MEMBER
                 answered_for = str(chat_id) in told or self._came_by_another(
@@ -591,9 +652,7 @@ class World:
         """Whether another purchase let a user into a chat; its own end has to answer for that."""
         truth = self.truth
         return any(
-            other != purchase_id
-            and (other, user) in truth.joined
-            and chat_id in truth.products[truth.purchases[other][2]]
+            other != purchase_id and (other, user, chat_id) in truth.joined
             for other in truth.of_user.get(user, ())
         )
 
