@@ -206,6 +206,11 @@ def final_state(world: World) -> dict[str, Any]:
         }
         for chat_id, chat in sorted(world.telegram.chats.items())
     }
+    state["owners"] = {
+        item["pk"]: (item.get("store"), item.get("migrated_to"))
+        for item in map(unmarshal, world.dynamo.dump(RECORDS))
+        if item["sk"] == "OWNER"
+    }
     state["stripe"] = {
         id_: (object_["status"], object_["cancel_at"])
         for (kind, id_), object_ in world.stripe.objects.items()

@@ -10,13 +10,14 @@ from typing import Any
 
 from shared.domain.errors import PeriodEndNotAvailable, PurchaseAlreadyEnded
 from shared.domain.purchase import When
+from shared.tenant import Tenant
 from standins.telegram.bot_api import ADMINISTRATOR, CREATOR, KICKED, MEMBER
 from tests.faults import invariants
 from tests.faults.boundaries import Process
 from tests.faults.stripe_engine import DAY, PERIOD
 from tests.faults.world import START, STORE, VirtualTime, World, on_virtual_time
 
-CHAT_A, CHAT_B = -1001000000001, -1001000000002
+CHAT_A, CHAT_B, CHAT_C = -1001000000001, -1001000000002, -1001000000003
 BUYER, OTHER, STRANGER = "700001", "700002", "700009"
 """The buyer things happen to; another account of hers; somebody else who must not be touched."""
 SETUP_SECONDS = 3600
@@ -139,6 +140,22 @@ def _unseen(world: World) -> None:
     world.telegram.set_bot(CHAT_B, can_restrict_members=False)
 
 
+def _unproven(world: World) -> None:
+    """There is a second store, and a chat that nobody has. The bot has found that it is not proven
+    whose it is; by now its creator is registered as an owner of the store that names it."""
+    world.telegram.add_chat(CHAT_C, members={1: CREATOR})
+    world.run(lambda p: world.registry(p).register(Tenant("other"), "acct_other"))
+    world.truth.products["prod_c"] = [CHAT_C]
+    world.outside(lambda s: s.add_product("prod_c", [str(CHAT_C)]))
+    arrive(world)
+
+    def is_registered(process: Process) -> None:
+        world.registry(process).add_telegram_owner(STORE, "1")
+        world.chats(process).look_again(STORE, str(CHAT_C), int(world.time.now))
+
+    world.run(is_registered)
+
+
 def _settling(world: World) -> None:
     """Linked to another account, and told of it: the former one leaves once that has settled."""
     _bought(world, "subscription")
@@ -204,6 +221,7 @@ WORLDS: dict[str, Callable[[World], None]] = {
     "taken_back": _taken_back_unheard,
     "settling": _settling,
     "unseen": _unseen,
+    "unproven": _unproven,
 }
 _ON_THEIR_WAY = (
     "ended",
@@ -218,7 +236,7 @@ _ON_THEIR_WAY = (
     "reordered_at_once",
 )
 # Where nothing is to happen before the operation begins.
-_UNHEARD = ("taken_back", "unseen", "failed", "refused")
+_UNHEARD = ("taken_back", "unseen", "unproven", "failed", "refused")
 
 
 def look_at_chats(world: World, at: float) -> None:
@@ -315,6 +333,7 @@ OPERATIONS = [
     Operation("sweep, the rights are back", "failed", lambda w, p: w.sweep(p)),
     Operation("retry of all, refused", "refused", lambda w, p: w.retry_all(p), again=True),
     Operation("sweep, the chats are looked at", "unseen", lambda w, p: w.sweep(p)),
+    Operation("sweep, a chat is proven", "unproven", lambda w, p: w.sweep(p)),
     *(Operation(f"webhook, {world}", world, _first_event) for world in _ON_THEIR_WAY),
     *(
         Operation(

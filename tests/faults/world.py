@@ -36,6 +36,7 @@ from shared.ending.drive import Driver
 from shared.settings import Settings as FunctionSettings
 from shared.storage.chats import Chats
 from shared.storage.keys import ATTENTION_INDEX, DUE_INDEX, purchase_key
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 from standins.telegram.bot_api import LEFT, MEMBER, BotApi, Chat, Member, Settings
 from tests.dynamo import table_definition
@@ -58,6 +59,14 @@ RECORDS, INDEX = "records", "customer-index"
 SECRET = "whsec_faults"
 TOKEN = "123456:LOCAL"
 SWEEP_SECONDS = 60
+CALLED = (
+    "getMe",
+    "getChat",
+    "getChatAdministrators",
+    "getChatMember",
+    "revokeChatInviteLink",
+    "unbanChatMember",
+)
 SECRETS: dict[str, Any] = {
     "stripe": {"live": "sk_live_faults", "test": "sk_test_faults"},
     "webhook": {"secrets": [SECRET]},
@@ -544,9 +553,7 @@ class World:
 
     def telegram_call(self, token: str, method: str, params: dict[str, Any]) -> tuple[int, Any]:
         """A call of the Bot API; a removal is checked against who may be where."""
-        if method not in ("getMe", "getChat", "getChatMember", "unbanChatMember") and (
-            method != "revokeChatInviteLink"
-        ):
+        if method not in CALLED:
             self.truth.violations.append(f"{method} is never called by this system")
         before = self._status(params)
         answer = self.telegram.call(token, method, params)
@@ -720,6 +727,9 @@ class World:
 
     def chats(self, process: Process) -> Chats:
         return self.parts(process, "period_end_revoker").chats
+
+    def registry(self, process: Process) -> Registry:
+        return self.parts(process, "period_end_revoker").registry
 
     def settle(self, until: float) -> None:
         """Let time pass: webhooks come again, schedules fire, the sweep runs every minute.
