@@ -819,15 +819,27 @@ class Purchase:
         return min(due, default=None)
 
     @property
+    def ends_with_period(self) -> bool:
+        """Whether no further period is charged: it is scheduled to end with this one, or before."""
+        subscription = self.data("subscription")
+        if subscription.get("cancel_at_period_end"):
+            return True
+        period_end = subscription.get("current_period_end")
+        return (
+            self.cancel_at is not None and period_end is not None and self.cancel_at <= period_end
+        )
+
+    @property
     def intent_was_taken_back(self) -> bool:
-        """A period-end cancel that Stripe had accepted and that is not there any more."""
+        """A period-end cancel that Stripe had accepted and that is not there any more: the end was
+        taken back, or put off to a later period."""
         intent = self.own.intent
         return (
             intent is not None
             and intent.mode == "period_end"
             and intent.phase == "done"
             and not self.is_over
-            and self.cancel_at is None
+            and not self.ends_with_period
         )
 
 

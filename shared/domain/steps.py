@@ -142,26 +142,13 @@ def is_looked_at(purchase: Purchase, now: int) -> bool:
     return own.looked_at is not None and now - own.looked_at < LOOK_LASTS_SECONDS
 
 
-def ends_with_period(purchase: Purchase) -> bool:
-    """Whether no further period is charged: it is scheduled to end with this one, or before."""
-    subscription = purchase.data("subscription")
-    if subscription.get("cancel_at_period_end"):
-        return True
-    period_end = subscription.get("current_period_end")
-    return (
-        purchase.cancel_at is not None
-        and period_end is not None
-        and purchase.cancel_at <= period_end
-    )
-
-
 def _step_of_intent(purchase: Purchase, now: int) -> Step | None:
     intent = purchase.own.intent
     if purchase.intent_was_taken_back:
         return CloseIntent("superseded")
     if intent is None or intent.phase != "requested":
         return None
-    if purchase.is_over or (intent.mode == "period_end" and ends_with_period(purchase)):
+    if purchase.is_over or (intent.mode == "period_end" and purchase.ends_with_period):
         return CloseIntent("done")
     if purchase.kind != "subscription":
         return DeclareEnd(End(intent.requested_at, "cancelled_by_owner"))
@@ -214,7 +201,7 @@ def request_cancel(
             if not purchase.cancel_options:
                 raise PurchaseAlreadyEnded
             raise PeriodEndNotAvailable
-        if ends_with_period(purchase):
+        if purchase.ends_with_period:
             return None
     elif not purchase.cancel_options:
         raise PurchaseAlreadyEnded("This purchase gives no access that could be cancelled")

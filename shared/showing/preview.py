@@ -83,7 +83,7 @@ class Previews:
                 {
                     "when": when,
                     "ends_at": None if when == "immediately" else iso(_end(purchase, when, now)),
-                    "no_op": when == "period_end" and steps.ends_with_period(purchase),
+                    "no_op": when == "period_end" and purchase.ends_with_period,
                     "charges": _charges(purchase, when, open_invoice),
                     "chats": _chats(purchase, known, leaving[when], _end(purchase, when, now)),
                 }

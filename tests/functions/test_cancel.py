@@ -15,6 +15,7 @@ import pytest
 
 from functions.cancel_purchase.replay import KEPT_SECONDS, once
 from shared import compose
+from shared.domain.clock import parse_iso
 from shared.domain.errors import OperationInProgress
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import SETTLE_SECONDS
@@ -23,6 +24,7 @@ from shared.tenant import Tenant
 from tests.functions.shop import CHAT, OTHER_CHAT, USER, Shop
 
 PHRASE = "CANCEL PURCHASE"
+DAY = 86_400
 
 
 @pytest.fixture
@@ -164,6 +166,46 @@ def test_a_cancel_taken_back_in_the_portal_is_cleared(shop: Shop, subscription: 
     shop.sweep()
     assert shop.scheduler.schedules == {}
     assert statuses(shop) == ("active", "granted")
+
+
+def test_an_end_that_is_put_off_is_the_owners_request_no_more(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.cancel("period_end")
+    shop.deliver()
+    asked_for = shop.stripe.live.get("subscription", subscription)["cancel_at"]
+    put_off = asked_for + 90 * DAY
+    shop.stripe.live.update_subscription(subscription, {"cancel_at": put_off})
+    shop.deliver()
+    shop.sweep()
+    assert parse_iso(shop.purchase()["cancel_at"]) == put_off
+    clock(asked_for + DAY)
+    shop.stripe.run_due()
+    shop.deliver()
+    shop.sweep()
+    assert statuses(shop) == ("active", "granted")
+    status, answer = shop.cancel("period_end")
+    assert (status, answer["changed"]) == (200, True)
+    shop.deliver()
+    assert parse_iso(shop.purchase()["cancel_at"]) < put_off
+
+
+def test_an_end_that_was_put_off_is_not_the_owners(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.cancel("period_end")
+    shop.deliver()
+    asked_for = shop.stripe.live.get("subscription", subscription)["cancel_at"]
+    shop.stripe.live.update_subscription(subscription, {"cancel_at": asked_for + 10 * DAY})
+    shop.deliver()
+    shop.sweep()
+    clock(asked_for + 10 * DAY + 60)
+    shop.deliver()
+    shop.sweep()
+    clock.later(60)
+    shop.sweep()
+    assert statuses(shop) == ("cancelled", "revoked")
+    assert shop.purchase()["end_reason"] == "cancelled_in_stripe"
 
 
 def test_a_cancel_in_the_portal_is_scheduled_too(shop: Shop, subscription: str, clock: Any) -> None:
