@@ -104,7 +104,7 @@ class Timeline:
         """The timeline of a set of points, without repetitions. Points that say what the others
         say already are left out, unless it is to be whole."""
         by_place = {point.place: point for point in sorted(points, key=_told_last)}
-        said = sorted(by_place.values(), key=lambda point: point.place)
+        said = _in_order(by_place.values())
         if is_whole:
             return cls(tuple(said[-MOST_POINTS:]), is_whole=True)
         events = [point for point in said if not point.is_fetched]
@@ -186,6 +186,34 @@ def of_source(name: str, stored: Source, timeline: Timeline | None, now: Any) ->
         event_id = stored.event_ids[-1] if stored.event_ids else "unknown"
         latest = Point(stored.version, stored.rank, event_id, now)
     return Timeline.of((*points, latest), is_whole=is_whole)
+
+
+def _in_order(points: Iterable[Point]) -> list[Point]:
+    """Points as they happened. Within one second, and one stage of it, they are ordered by what
+    they tell was before; where that says nothing, by the events' ids."""
+    ordered: list[Point] = []
+    groups: dict[tuple[int, int], list[Point]] = {}
+    for point in sorted(points, key=lambda point: point.place):
+        groups.setdefault((point.at, point.stage), []).append(point)
+    for rest in groups.values():
+        while rest:
+            value = ordered[-1].value if ordered else UNTOLD
+            following = next((p for p in rest if p.tells_change and p.before == value), None)
+            ordered.append(following or _first_of(rest))
+            rest.remove(ordered[-1])
+    return ordered
+
+
+def _first_of(points: list[Point]) -> Point:
+    """The first point to which no other leads; where each has one, the first."""
+    return next(
+        (
+            point
+            for point in points
+            if not any(other is not point and other.value == point.before for other in points)
+        ),
+        points[0],
+    )
 
 
 def _told_last(point: Point) -> bool:

@@ -65,6 +65,30 @@ def test_any_order_and_any_repetition_make_the_same_timeline(
     assert Timeline.from_json(whole.to_json()).points == whole.points
 
 
+@given(
+    st.permutations(["a", "b", "c", "d", None]),
+    st.lists(st.integers(0, 2), min_size=5, max_size=5),
+    st.permutations(range(5)),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=300, deadline=None)
+def test_changes_of_one_second_are_in_the_order_of_what_each_tells_was_before(
+    values: list[Any], gaps: list[int], ids: list[int], dice: random.Random
+) -> None:
+    points, at = [], 1
+    for number, gap in enumerate(gaps):
+        at += gap // 2  # mostly none: several changes of one second
+        before = values[number - 1] if number else "what it began with"
+        points.append(Point(at, 1, f"evt_{ids[number]}", values[number], before))
+    shuffled = points + dice.choices(points, k=3)
+    dice.shuffle(shuffled)
+    grown = Timeline()
+    for point in shuffled:
+        grown = grown.with_points(point)
+    assert list(grown.points) == points
+    assert [was for _, was in grown.changes()] == ["what it began with", *values[:-1]]
+
+
 @given(histories(), st.booleans(), st.integers(0, 61), st.integers(0, 61))
 @settings(max_examples=300, deadline=None)
 def test_a_whole_history_says_what_held_when(
