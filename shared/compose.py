@@ -281,7 +281,7 @@ class Composition:
     def reader(self) -> Reader:
         from shared.showing.reader import Reader
 
-        return Reader(self.records, self.customers, self.chats)
+        return Reader(self.records, self.customers, self.chats, self.registry)
 
     @cached_property
     def attention(self) -> Attention:

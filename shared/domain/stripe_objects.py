@@ -338,18 +338,37 @@ def charge(raw: Mapping[str, Any]) -> Raw:
     }
 
 
-def given_back(raw: Mapping[str, Any]) -> int:
-    """What a charge says was refunded so far of what was collected.
+_NO_REFUND_OF_THE_REST = "2025-03-31"
 
-    Of an authorisation that was collected in part, Stripe counts the rest as refunded, too
-    (https://docs.stripe.com/api/charges/capture).
+
+def since_2025(raw: Raw, api_version: Any) -> Raw:
+    """An event's object as API version 2025-03-31 and later ones tell it.
+
+    Before, the part of an authorisation that was never collected was a refund, and counted as one:
+    https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
+    Of a charge with such a part, that part is added as ``never_collected``.
     """
+    if raw.get("object") != "charge" or not isinstance(api_version, str):
+        return raw
+    if api_version >= _NO_REFUND_OF_THE_REST or not raw.get("captured", True):
+        return raw
+    rest = raw["amount"] - (raw.get("amount_captured") or raw["amount"])
+    if raw["status"] != "succeeded" or rest <= 0:
+        return raw
+    told = max(0, (raw.get("amount_refunded") or 0) - rest)
+    return {**raw, "amount_refunded": told, "never_collected": rest}
+
+
+def never_collected(raw: Mapping[str, Any]) -> int:
+    """The part of an authorisation that was never collected and that Stripe made a refund of."""
+    return int(raw.get("never_collected", 0))
+
+
+def given_back(raw: Mapping[str, Any]) -> int:
+    """What a charge says was refunded so far of what was collected."""
     if not raw.get("captured", True):
         return 0
-    never_collected = 0
-    if raw["status"] == "succeeded" and raw.get("amount_captured"):
-        never_collected = raw["amount"] - raw["amount_captured"]
-    return max(0, (raw.get("amount_refunded") or 0) - never_collected)
+    return max(0, raw.get("amount_refunded") or 0)
 
 
 def refunds_within(raw: Mapping[str, Any]) -> list[Raw]:
@@ -374,7 +393,11 @@ def refund(raw: Mapping[str, Any]) -> Raw:
 
 def refund_of_charge(raw: Mapping[str, Any]) -> Raw:
     """A refund as part of its charge. One that failed or was cancelled gave nothing back."""
-    return {"amount": raw["amount"], "counted": raw["status"] not in ("failed", "canceled")}
+    return {
+        "amount": raw["amount"],
+        "counted": raw["status"] not in ("failed", "canceled"),
+        "created_at": raw["created"],
+    }
 
 
 def dispute(raw: Mapping[str, Any]) -> Raw:
@@ -403,6 +426,7 @@ def dispute_fees(raw: Mapping[str, Any]) -> list[Raw]:
             "dispute": raw["id"],
             "charge": id_of(raw.get("charge")),
             "payment_intent": id_of(raw.get("payment_intent")),
+            "livemode": raw["livemode"],
         }
         for moved in raw.get("balance_transactions") or ()
         if moved.get("fee")
@@ -410,6 +434,18 @@ def dispute_fees(raw: Mapping[str, Any]) -> list[Raw]:
 
 
 def credit_note(raw: Mapping[str, Any]) -> Raw:
+    """A credit note.
+
+    It only says what other objects say, too, where it was given by refunds, to the customer's
+    balance, or before the invoice was paid. ``outside`` is what was given outside of Stripe, which
+    nothing else tells.
+    """
+    refunds = [id_of(given.get("refund")) for given in raw.get("refunds") or ()]
+    told_by = [*refunds, id_of(raw.get("refund")), id_of(raw.get("customer_balance_transaction"))]
+    told_by = [id_ for id_ in told_by if id_ is not None]
+    outside = raw.get("out_of_band_amount")
+    if outside is None:
+        outside = 0 if told_by or raw.get("type") == "pre_payment" else raw["amount"]
     return {
         "id": raw["id"],
         "amount": raw["amount"],
@@ -419,6 +455,8 @@ def credit_note(raw: Mapping[str, Any]) -> Raw:
         "reason": raw.get("reason"),
         "description": raw.get("memo"),
         "invoice": id_of(raw.get("invoice")),
+        "outside": outside,
+        "told_by": told_by[0] if told_by else None,
         "livemode": raw["livemode"],
     }
 

@@ -29,7 +29,7 @@ _TIMES = frozenset(
         "expires_at",
     }
 )
-_NUMBERS = frozenset({"amount", "remaining", "exp_month", "exp_year"})
+_NUMBERS = frozenset({"amount", "remaining", "outside", "exp_month", "exp_year"})
 _FLAGS = frozenset(
     {
         "livemode",

@@ -10,21 +10,24 @@ from typing import Any
 
 from shared.domain import access, transaction
 from shared.domain.errors import NotFound
-from shared.domain.merge import Data
+from shared.domain.merge import Data, Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction
-from shared.showing.presentation import Context, purchase_json
+from shared.showing.presentation import Context, products_json, purchase_json
 from shared.storage.chats import Chats
 from shared.storage.customers import CustomerEntry, Customers
 from shared.storage.items import Record, from_item
 from shared.storage.keys import Key, invoice_key, payment_link_key, purchase_key
 from shared.storage.products import products_of
 from shared.storage.records import Records
+from shared.storage.registry import Registry
 from shared.tenant import Tenant
 
 # How many of the newest rows are read to tell how one-off purchases were paid. An older
 # purchase whose payment carried no metadata of ours is shown without its payment method.
 RECENT_ROWS = 100
+# Rows whose refunds' charges are read together.
+ROWS_AT_ONCE = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Reader:
     records: Records
     customers: Customers
     chats: Chats
+    registry: Registry
 
     def detail(
         self, tenant: Tenant, customer_id: str, *, limit: int
@@ -177,40 +181,78 @@ class Reader:
     def _account_rows(
         self, tenant: Tenant, account: str, position: str | None, page: int
     ) -> Iterator[Row]:
-        for item in self.records.table.query_all(
+        found = self.records.table.query_all(
             "pk = :pk AND sk BETWEEN :first AND :last",
             forward=False,
             page=page + 1,
             pk=tenant.account_pk(account),
             first="TXN#",
             last=position or "TXN~",
-        ):
-            record = from_item(item)
-            shown = transaction.view(record.sources)
+        )
+        for record, refunded in self._with_charges(map(from_item, found)):
+            shown = transaction.view(record.sources, refunded)
             if shown is not None and record.key.sk != position:
                 charge = record.sources.get("charge")
                 method = None if charge is None else charge.data.get("method")
                 yield Row(account, record.key.sk, shown, method)
+
+    def _with_charges(
+        self, records: Iterator[Record]
+    ) -> Iterator[tuple[Record, Mapping[str, Source]]]:
+        """Each record with what is known of the charge that it gave back, if it is a refund."""
+        while some := list(itertools.islice(records, ROWS_AT_ONCE)):
+            charges = {
+                record.key.sk: Key(record.key.pk, charge_at)
+                for record in some
+                if "refund" in record.sources
+                and (charge_at := record.sources["refund"].data.get("charge_at")) is not None
+            }
+            found = self._by_key(charges.values())
+            for record in some:
+                at = charges.get(record.key.sk)
+                charge = None if at is None else found.get((at.pk, at.sk))
+                yield record, {} if charge is None else charge.sources
 
     def _page(
         self, tenant: Tenant, rows: list[Row], limit: int
     ) -> tuple[list[dict[str, Any]], str | None]:
         shown = rows[:limit]
         purchase_ids = self._purchase_ids(tenant, shown)
-        items = [row.transaction.to_json(purchase_ids.get(row.position)) for row in shown]
+        products = self._products(tenant, shown, purchase_ids)
+        connected = self.registry.of_store(tenant).account
+        items = []
+        for row in shown:
+            purchase_id = purchase_ids.get(row.position)
+            url = row.transaction.provider_url(row.account, connected)
+            product = None if purchase_id is None else products.get(purchase_id)
+            items.append(row.transaction.to_json(purchase_id, product, url))
         return items, shown[-1].position if len(rows) > limit else None
+
+    def _products(
+        self, tenant: Tenant, rows: Iterable[Row], purchase_ids: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The name of the product that each purchase shows first: two batch reads."""
+        keys = {
+            purchase_key(tenant, row.account, purchase_ids[row.position])
+            for row in rows
+            if row.position in purchase_ids
+        }
+        purchases = [record.purchase for record in self._by_key(keys).values()]
+        products = products_of(self.records.table, tenant, purchases)
+        named = {p.purchase_id: products_json(p, products[p.purchase_id]) for p in purchases}
+        return {purchase_id: shown[0]["name"] for purchase_id, shown in named.items() if shown}
 
     def _purchase_ids(self, tenant: Tenant, rows: list[Row]) -> dict[str, str]:
         """Which purchase each row belongs to, by position.
 
-        A PaymentIntent either is a one-off purchase, or paid the invoice of a subscription.
+        A payment either is a one-off purchase, or paid the invoice of a subscription.
         """
         keys: list[Key] = []
         for row in rows:
-            intent, invoice = row.transaction.payment_intent, row.transaction.invoice
-            if intent is not None:
-                keys.append(payment_link_key(tenant, row.account, intent))
-                keys.append(purchase_key(tenant, row.account, intent))
+            payment, invoice = row.transaction.payment, row.transaction.invoice
+            if payment is not None:
+                keys.append(payment_link_key(tenant, row.account, payment))
+                keys.append(purchase_key(tenant, row.account, payment))
             if invoice is not None:
                 keys.append(invoice_key(tenant, row.account, invoice))
         found = self._by_key(keys)
@@ -233,11 +275,11 @@ def _chats_of(purchase: Purchase, products: access.Products) -> frozenset[str]:
 
 
 def _paid_with(rows: Iterable[Row]) -> dict[str, Data]:
-    """How PaymentIntents were paid, by their ids: by their newest charge."""
+    """How payments were made, by their ids: by their newest charge."""
     methods: dict[str, Data] = {}
     for row in rows:
-        if row.method is not None and row.transaction.payment_intent is not None:
-            methods.setdefault(row.transaction.payment_intent, row.method)
+        if row.method is not None and row.transaction.payment is not None:
+            methods.setdefault(row.transaction.payment, row.method)
     return methods
 
 
@@ -245,14 +287,14 @@ def _purchase_of(tenant: Tenant, row: Row, found: Mapping[tuple[str, str], Recor
     def record(key: Key) -> Record | None:
         return found.get((key.pk, key.sk))
 
-    intent, invoice_id = row.transaction.payment_intent, row.transaction.invoice
-    if intent is not None:
-        link = record(payment_link_key(tenant, row.account, intent))
+    payment, invoice_id = row.transaction.payment, row.transaction.invoice
+    if payment is not None:
+        link = record(payment_link_key(tenant, row.account, payment))
         if link is not None and link.sources["payment"].data.get("subscription"):
             return str(link.sources["payment"].data["subscription"])
-        purchase = record(purchase_key(tenant, row.account, intent))
+        purchase = record(purchase_key(tenant, row.account, payment))
         if purchase is not None and purchase.purchase.visible:
-            return intent
+            return payment
     if invoice_id is not None:
         invoice = record(invoice_key(tenant, row.account, invoice_id))
         if invoice is not None and "invoice" in invoice.sources:

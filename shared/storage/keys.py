@@ -67,9 +67,10 @@ def invoice_key(
     )
 
 
-def payment_link_key(tenant: Tenant, account: str, payment_intent_id: str) -> Key:
-    """Which invoice a PaymentIntent paid, and with it which subscription."""
-    return Key(tenant.account_pk(account), f"LINK#{payment_intent_id}")
+def payment_link_key(tenant: Tenant, account: str, payment: str) -> Key:
+    """Which invoice a PaymentIntent, or a charge without one, paid, and with it which
+    subscription."""
+    return Key(tenant.account_pk(account), f"LINK#{payment}")
 
 
 def product_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:

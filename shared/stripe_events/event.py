@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import stripe_objects as of
 from shared.domain.stripe_objects import Raw
+
+# In place of something that is told as an account and can't be one: no store has registered it.
+NO_ACCOUNT = "?"
+_ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,250}")
 
 
 class Unappliable(Exception):
@@ -22,9 +27,11 @@ class Event:
     """A signed event.
 
     Attributes:
-        account: the connected account it is of, ``None`` for the platform's own.
+        account: the connected account it is of, ``None`` for the platform's own;
+            :data:`NO_ACCOUNT` where what is told is none.
         created_at: seconds since the epoch; a resolution of one second.
-        object: what it is about, as Stripe sent it.
+        object: what it is about, as Stripe sent it, but for what
+            :func:`shared.domain.stripe_objects.since_2025` translates.
         before: the same before the event; ``None`` where the event doesn't tell.
         previous: the attributes that changed, as Stripe sent them.
     """
@@ -55,14 +62,25 @@ class Event:
             raise ValueError("not an event with an object")
         previous = data.get("previous_attributes")
         previous = previous if isinstance(previous, dict) else None
-        account = body.get("account")
+        about = of.since_2025(about, body.get("api_version"))
         return cls(
             id=body["id"],
             type=body["type"],
             created_at=body["created"],
             livemode=bool(body.get("livemode")),
-            account=account if isinstance(account, str) and account else None,
+            account=_account(body),
             object=about,
             before=of.before(about, previous),
             previous=previous or {},
         )
+
+
+def _account(body: Mapping[str, Any]) -> str | None:
+    """Before API version 2017-05-25 an account is told as ``user_id``
+    (https://docs.stripe.com/changelog/2017-05-25/events-connect-specify-originating-account)."""
+    told = body.get("account")
+    if told is None:
+        told = body.get("user_id")
+    if told is None:
+        return None
+    return told if isinstance(told, str) and _ACCOUNT.fullmatch(told) else NO_ACCOUNT

@@ -219,11 +219,35 @@ def _on_payment_session(context: Context, outcome: str) -> None:
         return data if data["product_id"] is not None else {**data, "products": products()}
 
     stored = _observe_session(context, key, normalise)
+    paid = _ask_for_payment(context, key, stored)
+    if paid is not None:
+        stored = paid
     if guest is not None:
         profile = profile_key(context.tenant, account)
         context.settle(account, stored, context.state(profile, "guest", guest))
         return
     context.settle(account, stored)
+
+
+def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome | None:
+    """Ask how a payment stands that a session leaves open: collected by hand, or by a bank.
+
+    The payment's own events need not have our metadata, so that those before this one were not
+    stored. Later ones find the purchase.
+    """
+    intent_id = of.id_of(context.raw.get("payment_intent"))
+    if context.raw["payment_status"] != "unpaid" or intent_id is None or session.record is None:
+        return None
+    if "payment_intent" in session.record.sources:
+        return None
+    asked_at = int(context.services.clock())
+    try:
+        intent = of.payment_intent(context.retrieve("payment_intents", intent_id))
+    except (StripeMissing, StripeRefusal):
+        return None
+    fetched = Fetched("payment_intent", intent, asked_at)
+    asked = context.services.records.refresh(key, fetched, of.users_of(intent))
+    return replace(asked, facts_changed=asked.facts_changed or session.facts_changed)
 
 
 def _on_subscription_session(context: Context, outcome: str) -> None:
@@ -336,17 +360,46 @@ def _ask_for_products(context: Context) -> list[str] | None:
 
 def on_payment_intent(context: Context) -> None:
     """A PaymentIntent is a purchase where our metadata says so; a renewal's is none."""
+    account = payer_of(context.raw)
+    key = purchase_of(context.tenant, account, context.raw)
+    if context.raw["status"] == "canceled":
+        context.check(of.payment_intent)
+        _release_charge(context)
     if not _is_purchase(context):
         _link_unpaid(context)
-        return
-    account, intent_id = payer_of(context.raw), context.raw["id"]
+        if not _is_of_session(context, key):
+            return
     outcome = context.observe(
-        purchase_of(context.tenant, account, context.raw),
+        key,
         "payment_intent",
         of.payment_intent,
-        fetch=lambda: context.retrieve("payment_intents", intent_id),
+        fetch=lambda: context.retrieve("payment_intents", context.raw["id"]),
     )
     context.settle(account, outcome)
+
+
+def _is_of_session(context: Context, key: Key) -> bool:
+    """Whether a payment without our metadata pays a checkout that has it.
+
+    A session that comes later asks for its payment by itself (:func:`_ask_for_payment`).
+    """
+    if of.invoice_of_payment_intent(context.raw) is not None:
+        return False
+    record = context.services.records.get(key)
+    return record is not None and "session" in record.sources
+
+
+def _release_charge(context: Context) -> None:
+    """An authorisation whose PaymentIntent was cancelled will never be collected. Since API version
+    2025-03-31 no event of the charge says so."""
+    charge_id = of.id_of(context.raw.get("latest_charge"))
+    if charge_id is None:
+        return
+    try:
+        charge = context.charge_key(charge_id)
+    except Unappliable:
+        return
+    context.state(charge, "intent_canceled", {"id": context.raw["id"]})
 
 
 def _link_unpaid(context: Context) -> None:
@@ -393,6 +446,8 @@ def on_charge(context: Context) -> None:
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
     if given_back["amount"]:
         context.state(key, f"total_{given_back['amount']}", given_back)
+    if rest := of.never_collected(raw):
+        context.state(key, "never_collected", {"amount": rest})
     for refund in refunds:
         _mention_refund(context, key, refund)
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
@@ -415,7 +470,7 @@ def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
 
     account = account_of(charge.pk)
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(raw["id"]))
-    context.mention(key, "refund", of.refund, raw, fetch=fetch)
+    context.mention(key, "refund", _refund_at(context, charge), raw, fetch=fetch)
     context.mention(charge, raw["id"], of.refund_of_charge, raw, fetch=fetch)
 
 
@@ -423,20 +478,29 @@ def on_refund(context: Context) -> None:
     """A row of its own per refund, and its share in what its charge has given back."""
     raw = context.raw
     charge_id, refund_id = of.id_of(raw.get("charge")), raw["id"]
-    if charge_id is None:
-        raise Unappliable("a refund without a charge")
     context.check(of.refund, of.refund_of_charge)
-    transaction_id = transaction_id_of(refund_id)
-    charge = context.charge_key(charge_id)
-    account = account_of(charge.pk)
-    key = transaction_key(context.tenant, account, raw["created"], transaction_id)
+    charge = None if charge_id is None else context.charge_key(charge_id)
+    if charge is not None:
+        account = account_of(charge.pk)
+    elif raw.get("customer") is not None:  # of a customer's cash balance, say
+        account = customer_of(raw)
+    else:
+        raise Unappliable("a refund without a charge and without a customer")
 
     def fetch() -> Raw:
         return context.retrieve("refunds", refund_id)
 
-    context.observe(key, "refund", of.refund, fetch=fetch)
-    context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
+    context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)
+    if charge is not None:
+        context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
     context.settle(account)
+
+
+def _refund_at(context: Context, charge: Key | None) -> Normalise:
+    """A refund, and where its charge is kept: what that says decides whether it is shown."""
+    told = {"charge_at": None if charge is None else charge.sk, "livemode": context.event.livemode}
+    return lambda raw: {**of.refund(raw), **told}
 
 
 def on_dispute(context: Context) -> None:

@@ -217,7 +217,8 @@ def test_a_partly_captured_charge_is_worth_what_was_captured(shop: StripeAccount
     ],
 )
 def test_refunds_that_failed_or_were_cancelled_do_not_count(status: str, counted: bool) -> None:
-    assert of.refund_of_charge({"amount": 5, "status": status})["counted"] is counted
+    raw = {"amount": 5, "status": status, "created": START}
+    assert of.refund_of_charge(raw)["counted"] is counted
 
 
 def test_funds_are_withdrawn_until_they_come_back(shop: StripeAccount) -> None:
@@ -276,18 +277,30 @@ def test_somebody_who_says_nothing_is_no_guest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "given_back"),
+    ("more", "before", "since"),
     [
-        ({}, 0),
-        ({"amount_refunded": 500}, 500),
-        ({"amount_refunded": 300, "amount_captured": 1200}, 0),
-        ({"amount_refunded": 700, "amount_captured": 1200}, 400),
-        ({"amount_refunded": 1500, "captured": False, "refunded": True}, 0),
+        ({}, 0, 0),
+        ({"amount_refunded": 500}, 500, 500),
+        ({"amount_refunded": 300, "amount_captured": 1200}, 0, 300),
+        ({"amount_refunded": 700, "amount_captured": 1200}, 400, 700),
+        ({"amount_refunded": 1500, "captured": False, "refunded": True}, 0, 0),
     ],
 )
-def test_what_was_never_collected_is_not_given_back(more: dict[str, Any], given_back: int) -> None:
-    charge = {"amount": 1500, "amount_captured": 1500, "captured": True, "status": "succeeded"}
-    assert of.given_back({**charge, **more}) == given_back
+def test_what_was_never_collected_is_not_given_back(
+    more: dict[str, Any], before: int, since: int
+) -> None:
+    """Before API version 2025-03-31 Stripe counted it as refunded."""
+    charge = {
+        "object": "charge",
+        "amount": 1500,
+        "amount_captured": 1500,
+        "captured": True,
+        "status": "succeeded",
+        **more,
+    }
+    assert of.given_back(of.since_2025(charge, "2025-02-24.acacia")) == before
+    for version in ("2025-03-31.basil", "2026-10-28.endive", None):
+        assert of.given_back(of.since_2025(charge, version)) == since
 
 
 def test_a_product_names_a_hundred_chats_at_most_and_a_cut_makes_no_valid_id() -> None:

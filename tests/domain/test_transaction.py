@@ -134,13 +134,17 @@ def test_a_refund_is_below_zero_and_names_its_charge() -> None:
         ("under_review", True, -1000, "Dispute"),
         ("lost", True, -1000, "Lost dispute"),
         ("lost", False, -1000, "Lost dispute"),
-        ("won", True, 1000, "Won dispute"),
-        ("won", False, 1000, "Won dispute"),
-        ("warning_needs_response", False, 1000, "Dispute"),
-        ("warning_closed", False, 1000, "Dispute"),
+        ("needs_response", False, 0, "Dispute"),
+        ("under_review", False, 0, "Dispute"),
+        ("won", True, 0, "Won dispute"),
+        ("won", False, 0, "Won dispute"),
+        ("prevented", False, 0, "Dispute"),
+        ("warning_needs_response", False, 0, "Dispute"),
+        ("warning_under_review", False, 0, "Dispute"),
+        ("warning_closed", False, 0, "Dispute"),
     ],
 )
-def test_a_dispute_is_below_zero_while_the_money_is_gone(
+def test_a_dispute_is_below_zero_while_the_money_is_gone_and_else_nothing(
     status: str, withdrawn: bool, amount: int, begins: str
 ) -> None:
     shown = row(dispute={**DISPUTE, "status": status, "withdrawn": withdrawn})
@@ -196,7 +200,7 @@ def test_adjustments_are_credit_notes_and_changes_of_the_balance() -> None:
 
 
 def test_a_row_is_answered_with_every_field_of_the_api() -> None:
-    assert row(charge=CHARGE, re_1=refund(400)).to_json("pi_1") == {
+    assert row(charge=CHARGE, re_1=refund(400)).to_json("pi_1", "VIP", "https://x") == {
         "transaction_id": transaction_id_of("ch_1"),
         "type": "charge",
         "status": "succeeded",
@@ -204,8 +208,10 @@ def test_a_row_is_answered_with_every_field_of_the_api() -> None:
         "currency": "eur",
         "created_at": "2026-09-21T14:13:20Z",
         "purchase_id": "pi_1",
+        "product": "VIP",
         "related_transaction_id": None,
         "refunded": "partly",
         "description": "Signals",
         "provider_id": "ch_1",
+        "provider_url": "https://x",
     }

@@ -142,7 +142,7 @@ def stored(made: World) -> dict[str, Any]:
 def assert_readable(made: World) -> None:
     """What was stored can be shown, listed and driven: nothing wrong got past the door."""
     customers = made.customers
-    reader = Reader(made.records, customers, store_chats(made.table))
+    reader = Reader(made.records, customers, store_chats(made.table), made.registry)
     for key in stored(made):
         table, pk, sk = key.split(" ", 2)
         if table == "records" and sk == "CUSTOMER":
