@@ -372,6 +372,7 @@ export const t = {
   transactionStatus: (code: string) => transactionStatus[code] ?? humanized(code),
   disputeFee: 'Dispute fee',
   relatedTo: 'of',
+  inStripe: (id: string) => `${id}: open it in Stripe`,
   refunded: { partly: 'Partly refunded', fully: 'Refunded' },
   methodName: (type: string, brand: string | null) =>
     (brand !== null && (cardBrand[brand] ?? humanized(brand))) ||

@@ -498,10 +498,12 @@ export interface components {
          *       "currency": "eur",
          *       "created_at": "2026-10-03T12:00:00Z",
          *       "purchase_id": "pi_1",
+         *       "product": "Signals",
          *       "related_transaction_id": "O2QCCOBNR4E5",
          *       "refunded": "no",
          *       "description": "requested by customer",
-         *       "provider_id": "re_1"
+         *       "provider_id": "re_1",
+         *       "provider_url": "https://dashboard.stripe.com/payments/pi_1"
          *     }
          */
         Transaction: {
@@ -514,7 +516,7 @@ export interface components {
             type: "charge" | "refund" | "dispute" | "adjustment";
             /** @description Stripe's status; `uncaptured` and `released` of an authorisation, `fee` of a dispute's fee */
             status: string;
-            /** @description In the currency's minor unit; refunds and lost disputes are negative */
+            /** @description In the currency's minor unit; refunds and lost disputes are negative; 0 where no money moved, or where another row tells of it (a credit note) */
             amount: number;
             /** @description Lower-case ISO 4217 code */
             currency: string;
@@ -525,7 +527,9 @@ export interface components {
             created_at: string;
             /** @description What it was paid for; null where nothing tells */
             purchase_id: string | null;
-            /** @description The charge of a refund or dispute, the dispute of a fee */
+            /** @description The name of that purchase's first product */
+            product: string | null;
+            /** @description The charge of a refund or dispute, the dispute of a fee, what tells of a credit note's money */
             related_transaction_id: string | null;
             /**
              * @description How much of a charge went back; always `no` of anything else
@@ -536,6 +540,8 @@ export interface components {
             description: string | null;
             /** @description The Stripe id */
             provider_id: string;
+            /** @description Its page in Stripe's dashboard, in the right mode and account; null where it has none */
+            provider_url: string | null;
         };
         TransactionPage: {
             /** @description At most `limit` transactions, newest first */

@@ -116,9 +116,22 @@ function Row({ row }: { row: Transaction }) {
       </div>
       <div className={classes.txMeta}>
         <Day at={row.created_at} />
-        <span className={classes.mono} title={row.provider_id}>
-          {row.transaction_id}
-        </span>
+        {row.product !== null && <span>{row.product}</span>}
+        {row.provider_url === null ? (
+          <span className={classes.mono} title={row.provider_id}>
+            {row.transaction_id}
+          </span>
+        ) : (
+          <a
+            className={classes.mono}
+            href={row.provider_url}
+            target="_blank"
+            rel="noreferrer"
+            title={t.inStripe(row.provider_id)}
+          >
+            {row.transaction_id}
+          </a>
+        )}
         {row.related_transaction_id !== null && (
           <span>
             {t.relatedTo} <span className={classes.mono}>{row.related_transaction_id}</span>
