@@ -178,9 +178,8 @@ def _ended(purchase: Purchase) -> Iterator[Entry]:
 
 def _words(purchase: Purchase) -> str | None:
     """What the buyer told Stripe about cancelling."""
-    subscription = purchase.data("subscription")
-    words: str | None = subscription.get("comment") or subscription.get("feedback")
-    return words
+    feedback, comment = purchase.buyers_words
+    return comment or feedback
 
 
 def _log(purchase: Purchase) -> Iterator[Entry]:

@@ -559,9 +559,18 @@ class Purchase:
             return "payment_failed"
         if stripe_reason == "payment_disputed":
             return "disputed"
-        words = self.data("subscription")
-        by_buyer = words.get("feedback") or words.get("comment")
+        by_buyer = any(self.buyers_words)
         return "cancelled_by_customer" if by_buyer else "cancelled_in_stripe"
+
+    @cached_property
+    def buyers_words(self) -> tuple[str | None, str | None]:
+        """The buyer's feedback (a code of Stripe's) and comment. An owner's reason that we wrote to
+        Stripe comes back as a comment, and is not the buyer's."""
+        told = self.data("subscription")
+        comment = told.get("comment")
+        if any(entry.reason == comment for entry in self.own.audit):
+            comment = None
+        return told.get("feedback"), comment
 
     @cached_property
     def status(self) -> str:

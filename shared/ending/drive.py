@@ -235,12 +235,17 @@ class Driver:
                 self._leave_time(deadline)
                 record = self._renewed(record, owner)
             asked_at = int(self.clock())
+            # What the buyer wrote stays as it is.
+            told = record.purchase.data("subscription").get("comment")
+            comment = None if told else intent.reason
             if intent.mode == "immediately":
-                raw = self.stripe.cancel_subscription(ref, idempotency_key=key)
+                raw = self.stripe.cancel_subscription(ref, idempotency_key=key, comment=comment)
             else:
                 # Several calls, if need be: none of them after the lease.
                 until = min(deadline, self.monotonic() + record.lease_until - asked_at)
-                raw = self.stripe.cancel_at_period_end(ref, idempotency_key=key, until=until)
+                raw = self.stripe.cancel_at_period_end(
+                    ref, idempotency_key=key, until=until, comment=comment
+                )
             record = self._store(record, ref, raw, asked_at, deadline)
         except StripeUnavailable as error:
             return self._postpone(record, owner, "stripe", error.reason)

@@ -133,23 +133,33 @@ class StripeGateway:
         raw = self.retrieve("subscriptions", ref.subscription_id, _mode(ref))
         return self._with_all_items(raw, _mode(ref))
 
-    def cancel_subscription(self, ref: SubscriptionRef, *, idempotency_key: str) -> Raw:
+    def cancel_subscription(
+        self, ref: SubscriptionRef, *, idempotency_key: str, comment: str | None = None
+    ) -> Raw:
         """End a subscription now, without a final invoice and without proration.
 
         A DELETE that is repeated after its answer was lost raises :class:`StripeMissing`: Stripe
         keeps no answers to DELETEs. Look at the subscription then.
+
+        Args:
+            comment: why, kept with the subscription at Stripe.
         """
         raw = self._ask(
             "delete",
             _path("subscriptions", ref.subscription_id),
             _mode(ref),
-            {"invoice_now": False, "prorate": False},
+            {"invoice_now": False, "prorate": False, **_comment(comment)},
             idempotency_key,
         )
         return self._with_all_items(_named(raw, ref.subscription_id), _mode(ref))
 
     def cancel_at_period_end(
-        self, ref: SubscriptionRef, *, idempotency_key: str, until: float = math.inf
+        self,
+        ref: SubscriptionRef,
+        *,
+        idempotency_key: str,
+        until: float = math.inf,
+        comment: str | None = None,
     ) -> Raw:
         """Let a subscription run out. One that is over already is returned as it is.
 
@@ -158,9 +168,10 @@ class StripeGateway:
 
         Args:
             until: by the deadline's clock: no further request is sent that might last longer.
+            comment: why, kept with the subscription at Stripe.
         """
         try:
-            return self._end_with_period(ref, idempotency_key)
+            return self._end_with_period(ref, idempotency_key, comment)
         except StripeRefusal as refusal:
             self._leave_time(until)
             current = self.retrieve_subscription(ref)
@@ -180,7 +191,7 @@ class StripeGateway:
         )
         self._leave_time(until)
         # The refused request's key would bring its refusal back.
-        return self._end_with_period(ref, f"{idempotency_key}:released")
+        return self._end_with_period(ref, f"{idempotency_key}:released", comment)
 
     @property
     def longest_seconds(self) -> float:
@@ -191,12 +202,14 @@ class StripeGateway:
         if self._deadline.monotonic() + self.longest_seconds > until:
             raise StripeUnavailable(NO_TIME)
 
-    def _end_with_period(self, ref: SubscriptionRef, idempotency_key: str) -> Raw:
+    def _end_with_period(
+        self, ref: SubscriptionRef, idempotency_key: str, comment: str | None
+    ) -> Raw:
         raw = self._ask(
             "post",
             _path("subscriptions", ref.subscription_id),
             _mode(ref),
-            {"cancel_at_period_end": True},
+            {"cancel_at_period_end": True, **_comment(comment)},
             idempotency_key,
         )
         return self._with_all_items(_named(raw, ref.subscription_id), _mode(ref))
@@ -378,3 +391,7 @@ def _path(kind: str, *parts: str) -> str:
     if not all(part.strip(".") for part in parts):
         raise StripeMissing("that is no id")
     return "/".join(["/v1", kind, *(quote(part, safe="") for part in parts)])
+
+
+def _comment(text: str | None) -> dict[str, Any]:
+    return {} if text is None else {"cancellation_details": {"comment": text}}

@@ -78,11 +78,11 @@ def _name(product_id: str, products: access.Products) -> str:
 
 def _cancellation(purchase: Purchase) -> dict[str, Any] | None:
     """The buyer's words at Stripe, and the owner's reason."""
-    subscription = purchase.data("subscription")
+    feedback, comment = purchase.buyers_words
     intent = purchase.own.intent
     words = {
-        "feedback": subscription.get("feedback"),
-        "comment": subscription.get("comment"),
+        "feedback": feedback,
+        "comment": comment,
         "reason": intent.reason if intent is not None and purchase.cancelled_by_owner else None,
     }
     return words if any(value is not None for value in words.values()) else None

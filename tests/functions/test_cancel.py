@@ -168,6 +168,47 @@ def test_a_cancel_taken_back_in_the_portal_is_cleared(shop: Shop, subscription: 
     assert statuses(shop) == ("active", "granted")
 
 
+@pytest.mark.parametrize("when", ["immediately", "period_end"])
+def test_the_owners_reason_is_kept_at_stripe_too(shop: Shop, subscription: str, when: str) -> None:
+    shop.cancel(when, reason="Shared the invite link")
+    shop.deliver()
+    kept = shop.stripe.live.get("subscription", subscription)["cancellation_details"]
+    assert kept["comment"] == "Shared the invite link"
+    told = shop.purchase()["cancellation"]
+    assert told == {"feedback": None, "comment": None, "reason": "Shared the invite link"}
+
+
+def test_what_the_buyer_wrote_is_not_overwritten_by_the_owners_reason(
+    shop: Shop, subscription: str
+) -> None:
+    shop.stripe.live.portal_cancel(subscription, feedback="too_expensive", comment="Too dear")
+    shop.deliver()
+    shop.cancel("immediately", reason="Asked by mail")
+    kept = shop.stripe.live.get("subscription", subscription)["cancellation_details"]
+    assert kept["comment"] == "Too dear"
+    assert shop.purchase()["cancellation"] == {
+        "feedback": "too_expensive",
+        "comment": "Too dear",
+        "reason": "Asked by mail",
+    }
+
+
+def test_an_owners_reason_is_never_taken_for_the_buyers(
+    shop: Shop, subscription: str, clock: Any
+) -> None:
+    shop.cancel("period_end", reason="Shared the invite link")
+    shop.deliver()
+    shop.stripe.live.portal_uncancel(subscription)
+    shop.deliver()
+    shop.sweep()
+    shop.stripe.live.update_subscription(
+        subscription, {"cancellation_details": {"comment": "Shared the invite link"}}
+    )
+    shop.stripe.live.cancel_subscription(subscription)
+    shop.deliver()
+    assert shop.purchase()["end_reason"] == "cancelled_in_stripe"
+
+
 def test_an_end_that_is_put_off_is_the_owners_request_no_more(
     shop: Shop, subscription: str, clock: Any
 ) -> None:
