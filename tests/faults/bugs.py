@@ -148,9 +148,11 @@ def effect_before_the_intent() -> Iterator[None]:
 def one_idempotency_key_per_purchase() -> Iterator[None]:
     end_with_period = StripeGateway._end_with_period
 
-    def fixed(self: StripeGateway, ref: Any, idempotency_key: str) -> Any:
+    def fixed(
+        self: StripeGateway, ref: Any, idempotency_key: str, comment: str | None = None
+    ) -> Any:
         del idempotency_key
-        return end_with_period(self, ref, f"{ref.subscription_id}:cancel")
+        return end_with_period(self, ref, f"{ref.subscription_id}:cancel", comment)
 
     with patch.object(StripeGateway, "_end_with_period", fixed):
         yield

@@ -51,9 +51,14 @@ def _matches(object_: Raw, params: Mapping[str, str], now: int) -> bool:
     if "query" not in params:
         made = object_["created"] >= int(params.get("created[gte]", 0))
         return made and object_.get("customer") == params["customer"]
-    user = params["query"].split("'")[3]
+    user = _named_in(params)
     is_found = object_["created"] + SEARCH_LAG_SECONDS <= now
     return bool(is_found and object_["metadata"].get("telegram_user_id") == user)
+
+
+def _named_in(params: Mapping[str, str]) -> str:
+    """The customer, or in Search the Telegram user, whose objects are listed."""
+    return params["query"].split("'")[3] if "query" in params else params["customer"]
 
 
 def copied(value: Any) -> Any:
@@ -98,6 +103,8 @@ class StripeEngine:
     undelivered: dict[str, Raw] = field(default_factory=dict)
     livemode: bool = True
     refused: set[str] = field(default_factory=set)
+    named: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """The objects that name, or ever named, a customer or a Telegram user."""
 
     def copy(self) -> StripeEngine:
         """Another engine with the same past. Events and saved answers are never changed, so the
@@ -112,6 +119,7 @@ class StripeEngine:
             self.number,
             self.now,
             dict(self.undelivered),
+            named={name: list(places) for name, places in self.named.items()},
         )
 
     # -- the API ---------------------------------------------------------------------------------
@@ -164,17 +172,21 @@ class StripeEngine:
         """A list, the newest object first; Search finds what its metadata names."""
         if name == "events":
             found = [
-                copied(event)
+                event
                 for event in reversed(self.undelivered.values())
                 if event["livemode"] == self.livemode
             ]
         else:
             kind = _LISTS[name]
+            objects = (
+                self.objects[place]
+                for place in reversed(self.named.get(_named_in(params), []))
+                if place[0] == kind
+            )
             found = [
                 copied(object_)
-                for (of_kind, _), object_ in reversed(self.objects.items())
-                if of_kind == kind
-                and object_["livemode"] == self.livemode
+                for object_ in objects
+                if object_["livemode"] == self.livemode
                 and _matches(object_, params, self.now)
                 and (kind != "subscription" or object_["status"] != "canceled")
             ]
@@ -378,6 +390,7 @@ class StripeEngine:
         if before == user:
             return
         target["metadata"]["telegram_user_id"] = user
+        self._note(kind, target)
         type_ = "charge.updated" if kind == "charge" else "customer.subscription.updated"
         self._emit(type_, target, {"metadata": {"telegram_user_id": before}})
 
@@ -507,7 +520,15 @@ class StripeEngine:
 
     def _create(self, kind: str, object_: Raw, type_: str) -> None:
         self.objects[kind, _place(object_)] = object_
+        self._note(kind, object_)
         self._emit(type_, object_, None)
+
+    def _note(self, kind: str, object_: Raw) -> None:
+        place = (kind, _place(object_))
+        user = object_.get("metadata", {}).get("telegram_user_id")
+        for name in (object_.get("customer"), user):
+            if name is not None and place not in self.named.setdefault(name, []):
+                self.named[name].append(place)
 
     def _emit(self, type_: str, object_: Raw, previous: Raw | None) -> None:
         data: Raw = {"object": copied(object_)}
