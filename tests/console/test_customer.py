@@ -165,19 +165,21 @@ def test_an_ended_purchase_keeps_its_record_and_has_no_cancel_button(
 
 
 def test_a_removal_that_failed_says_why_and_is_retried(page: Page, shop: Shop, look: Look) -> None:
+    """For a reason that the sweep leaves alone: it would be faster than a finger."""
     buyer = shop.person("Frida Failed")
     subscription = buyer.buys("subscribe", buyer.product("Locked club", 1))
-    shop.telegram("bot", chat_id=buyer.chat(1), can_restrict_members=False)
+    member = {"chat_id": buyer.chat(1), "user_id": buyer.user_id}
+    shop.telegram("members", **member, status="administrator")
     buyer.does("portal_cancel", subscription=f"${subscription}.id", immediately=True)
     customer_id = buyer.arrives()
     page.goto(f"{shop.url}/customers/{customer_id}")
     card = purchase(page, "Locked club")
     expect(state(card, "Access")).to_have_text("Not removed")
     expect(card).to_contain_text("Could not be removed from Telegram")
-    expect(card).to_contain_text(re.compile("The bot is no longer an administrator|may not ban"))
+    expect(card).to_contain_text("This person is an administrator of")
     expect(card).to_contain_text("Put this right in Telegram, then retry.")
     look(page, "access-failed")
-    shop.telegram("bot", chat_id=buyer.chat(1), can_restrict_members=True)
+    shop.telegram("members", **member, status="member")
     card.get_by_role("button", name="Retry removing from Locked club").click()
     expect(state(card, "Access")).to_have_text("Removed")
     assert shop.status_in(buyer.chat(1), buyer.user_id) == "left"
