@@ -50,7 +50,9 @@ _PORTRAIT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40">
 <path d="M5 44a15 15 0 0 1 30 0z" fill="{front}"/></svg>"""
 _PALETTE = (("#d8e2dc", "#5c7a70"), ("#cddafd", "#4a5fa5"), ("#fde2e4", "#b56576"))
 
-expect.set_options(timeout=15_000)
+# An end that Stripe told settles, and the removal follows within 20 seconds of it; twice that on a
+# machine that does other work.
+expect.set_options(timeout=40_000)
 
 T = TypeVar("T")
 
