@@ -56,7 +56,11 @@ def _store(text: str) -> str:
 
 Store = Annotated[str, typer.Argument(metavar="STORE", callback=_store, help="Name of the store.")]
 Customer = Annotated[
-    str, typer.Argument(metavar="CUSTOMER", help="Id of the customer, as the API has it: cust_…")
+    str,
+    typer.Argument(
+        metavar="CUSTOMER",
+        help="Id of the customer, as the API has it (cust_…), or as Stripe has it (cus_…).",
+    ),
 ]
 Rate = Annotated[
     float,

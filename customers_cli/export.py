@@ -46,26 +46,49 @@ def parked_about(
     return [event for event in parked.all(tenant) if any(name in event.body for name in quoted)]
 
 
-def export(parts: Composition, tenant: Tenant, customer_id: str) -> dict[str, Any]:
-    """All that is kept of a customer.
+def person(
+    parts: Composition, tenant: Tenant, who: str
+) -> tuple[str, dict[str, list[Record]], list[Record]]:
+    """Somebody's public id, all records by account, and all of them.
+
+    Args:
+        who: a public id, or Stripe's id of a customer, who need not have bought anything.
 
     Raises:
-        NotFound: no such customer in this store.
+        NotFound: nobody in this store, or nobody any more.
     """
-    customer = parts.customers.get(tenant, customer_id)
-    if customer is None:
-        raise NotFound
-    kept = {
-        account: records_of(parts.records_table, tenant, account) for account in customer.accounts
-    }
+    found = parts.customers.everybody(tenant, who)
+    customer_id, accounts = found or (who, ())
+    kept = {account: records_of(parts.records_table, tenant, account) for account in accounts}
     every = [record for part in kept.values() for record in part]
+    is_shown = parts.customers.get(tenant, customer_id) is not None
+    if not is_shown and not any(_says_who(record) for record in every):
+        raise NotFound
+    return customer_id, kept, every
+
+
+def _says_who(record: Record) -> bool:
+    told = ("name", "email", "grouptizer_id", "avatar_url")
+    return record.key.kind == "PROFILE" and any(
+        source.data.get(name) for source in record.sources.values() for name in told
+    )
+
+
+def export(parts: Composition, tenant: Tenant, who: str) -> dict[str, Any]:
+    """All that is kept of a person.
+
+    Raises:
+        NotFound: as :func:`person`.
+    """
+    customer_id, kept, every = person(parts, tenant, who)
+    shown = parts.customers.get(tenant, customer_id)
     users = sorted(
         {user for record in every if record.key.kind == "PURCHASE" for user in record.seen}
     )
-    parked = parked_about(parts.parked, tenant, customer.accounts, ids_in(every))
+    parked = parked_about(parts.parked, tenant, tuple(kept), ids_in(every))
     return {
         "store": tenant.store_id,
-        "customer": dict(customer.row),
+        "customer": {"customer_id": customer_id} if shown is None else dict(shown.row),
         "accounts": {
             account: {record.key.sk: _shown(record) for record in part}
             for account, part in kept.items()

@@ -15,7 +15,7 @@ from typing import Any
 
 from customers_cli.command import Customer, Run, Store, command, new_app
 from customers_cli.exits import Exit, Refused
-from customers_cli.export import ids_in, parked_about, records_of
+from customers_cli.export import ids_in, parked_about, person
 from shared.compose import Composition
 from shared.domain.errors import NotFound
 from shared.domain.merge import FOR_EVER, Source
@@ -56,27 +56,24 @@ class Forgotten:
 
 
 def forget(
-    parts: Composition, tenant: Tenant, customer_id: str, begin: Callable[[], object] = lambda: None
+    parts: Composition, tenant: Tenant, who: str, begin: Callable[[], object] = lambda: None
 ) -> Forgotten:
     """Erase who a customer is; repeatable.
 
     Args:
+        who: a public id, or Stripe's id of a customer.
         begin: called before the first write.
 
     Raises:
-        NotFound: no such customer in this store.
+        NotFound: as :func:`customers_cli.export.person`.
         StillNeeded: a purchase gives access, or something of one is still to be done.
     """
     at = int(parts.leaves.clock())
     records, customers, parked = parts.records_table, parts.customers, parts.parked
-    customer = customers.get(tenant, customer_id)
-    if customer is None:
-        raise NotFound
-    kept = {account: records_of(records, tenant, account) for account in customer.accounts}
-    every = [record for part in kept.values() for record in part]
+    customer_id, kept, every = person(parts, tenant, who)
     for record in every:
         _check(record, at)
-    about = parked_about(parked, tenant, customer.accounts, ids_in(every))
+    about = parked_about(parked, tenant, tuple(kept), ids_in(every))
     begin()
     links = 0
     for record in every:
@@ -84,7 +81,7 @@ def forget(
     # The profile last: as long as it names the person, a run that was stopped can be repeated.
     for record in sorted(every, key=lambda one: one.key.kind == "PROFILE"):
         _write(records, record, _without_person(record, at))
-    for account in customer.accounts:
+    for account in kept:
         if not any(record.key.kind == "PROFILE" for record in kept[account]):
             _write(records, None, _without_person(Record(profile_key(tenant, account)), at))
         customers.reindex(tenant, account, was=customer_id)

@@ -101,6 +101,18 @@ class Customers:
             return None
         return CustomerEntry(customer_id, json.loads(stored.row), stored.accounts)
 
+    def everybody(self, tenant: Tenant, who: str) -> tuple[str, tuple[str, ...]] | None:
+        """The id and the accounts of a customer, or of somebody who is known and never bought.
+
+        Args:
+            who: a public id, or an account, which Stripe's id of a customer is.
+        """
+        customer_id: str | None = who
+        if not self._stored(tenant, who).accounts:
+            customer_id = _filed_under(self._records.get(profile_key(tenant, who)))
+        accounts = () if customer_id is None else self._stored(tenant, customer_id).accounts
+        return (customer_id, accounts) if customer_id is not None and accounts else None
+
     def of_account(self, tenant: Tenant, account: str) -> CustomerEntry | None:
         """The customer an account is filed under."""
         customer_id = _filed_under(self._records.get(profile_key(tenant, account)))
