@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 
@@ -42,6 +42,8 @@ JSON = "application/json"
 # Below this, gzip's own time and header outweigh what it saves on the wire.
 GZIP_FROM_BYTES = 1400
 MAX_QUERY_BYTES = 8192
+# Stripe's ids, the longest there are here: https://docs.stripe.com/upgrades
+LONGEST_ID = 255
 
 # Claims that only ID tokens have: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 # and #HybridIDToken.
@@ -55,6 +57,12 @@ def make_app() -> APIGatewayHttpResolver:
     def refuse(error: Exception) -> Response[str]:
         return _problem(error, app.current_event.raw_event)
 
+    def known(app: APIGatewayHttpResolver, next_middleware: Any) -> Any:
+        if _names_what_cannot_be(app.current_event.raw_event):
+            raise NotFound
+        return next_middleware(app)
+
+    app.use(middlewares=[known])
     app.exception_handler(Exception)(refuse)
     app.not_found(lambda _: refuse(NotFound()))
     return app
@@ -76,6 +84,19 @@ def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) ->
             answer["isBase64Encoded"] = True
             headers["Content-Encoding"] = "gzip"
     return answer
+
+
+def _names_what_cannot_be(event: Event) -> bool:
+    """Whether a part of the path is no id of anything: such an id is unknown, and can't be part of
+    a key of DynamoDB's either."""
+    for part in (event.get("rawPath") or "").split("/"):
+        try:
+            text = unquote_to_bytes(part).decode()
+        except UnicodeError:
+            return True
+        if len(text) > LONGEST_ID:
+            return True
+    return False
 
 
 def json_response(body: Any, status: int = 200) -> Response[str]:

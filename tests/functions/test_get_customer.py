@@ -340,6 +340,42 @@ def test_foreign_and_unknown_customers_are_answered_alike(
     assert foreign[1] == unknown[1]
 
 
+IMPOSSIBLE = {
+    "256 characters": "c" * 256,
+    "3,000 characters": "c" * 3000,
+    "no UTF-8": "%FF%FE",
+    "half a surrogate": "%ED%A0%80",
+    "3,000 bytes of 750 characters": "%F0%9F%98%80" * 750,
+}
+
+
+@pytest.mark.parametrize("id_", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.parametrize("route", ["", "/transactions", "/purchases/{id}/cancel_preview"])
+def test_ids_that_nothing_can_have_are_unknown_and_nothing_is_read(
+    shop: Shop, id_: str, route: str
+) -> None:
+    unknown = shop.get("/v1/customers/cust_none")[1]
+    calls = shop.tables.client.calls.total()
+    at = "cust_none" if route.startswith("/purchases") else id_
+    status, problem = shop.get(f"/v1/customers/{at}{route.format(id=id_)}")
+    assert status == 404
+    assert {**problem, "request_id": None} == {**unknown, "request_id": None}
+    assert shop.tables.client.calls.total() == calls
+
+
+@pytest.mark.parametrize("id_", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.parametrize("action", ["cancel", "revocation"])
+def test_nothing_is_cancelled_by_an_id_that_nothing_can_have(
+    shop: Shop, id_: str, action: str
+) -> None:
+    body = {"when": "immediately", "confirmation": "CANCEL PURCHASE"}
+    for path in (f"{id_}/purchases/sub_1", f"cust_none/purchases/{id_}"):
+        status, problem = shop.post(
+            f"/v1/customers/{path}/{action}", body if action == "cancel" else None
+        )
+        assert (status, problem["code"]) == (404, "not_found")
+
+
 def answers(shop: Shop) -> list[Any]:
     """What every read route answers."""
     _, page = shop.get("/v1/customers", [("limit", "100")])
