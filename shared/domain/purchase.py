@@ -489,7 +489,8 @@ class Purchase:
     def was_live(self) -> bool:
         """Whether it ever gave access: only then is there any to take away."""
         if self.kind == "subscription":
-            return self.stripe_status in LIVE_SUBSCRIPTION or self.stripe_status == "canceled"
+            # Of a status that Stripe adds later nobody knows: it takes nothing from anybody.
+            return self.stripe_status not in (None, "incomplete", "incomplete_expired")
         if self.kind == "access_code":
             return True
         return self.visible and self._paid
@@ -588,7 +589,8 @@ class Purchase:
                 return "expired"
             if self.is_over:
                 return "cancelled"
-            return self.stripe_status or "incomplete"
+            status = self.stripe_status or "incomplete"
+            return status if status in (*LIVE_SUBSCRIPTION, "incomplete") else "unknown"
         if self.own.end is not None:
             return "expired" if self.own.end.reason == "expired" else "cancelled"
         if self.kind == "access_code" or self._paid:

@@ -226,6 +226,15 @@ def test_the_scheduled_end_is_looked_at_again_before_anything_ends() -> None:
     assert next_step(purchase) == steps.LookAgain()
 
 
+def test_a_status_that_stripe_adds_later_is_unknown_and_takes_nothing_away() -> None:
+    purchase = a_subscription(status="on_holiday")
+    assert purchase.status == "unknown"
+    assert purchase.came_about
+    assert purchase.is_live
+    assert next_step(purchase) is None
+    assert purchase.cancel_options == ("immediately",)
+
+
 def test_a_cancel_taken_back_in_stripe_clears_intent_and_schedule() -> None:
     purchase = a_subscription(own=replace(intent("period_end", "done"), schedule_at=NOW + DAY))
     assert next_step(purchase) == steps.CloseIntent("superseded")
