@@ -113,14 +113,23 @@ def customer_id_of(store_id: str, identity_: str) -> str:
 
 
 def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | None:
-    """The list's row of a customer, or ``None`` where nobody bought anything.
+    """The list's row of a customer, or ``None`` where there is nobody to show.
 
-    Somebody who left an address, or whose every attempt to pay failed, is no customer.
+    Customer since is the date of the first purchase that ever gave access; before there is one,
+    that of the first attempt, or of the account itself.
     """
     known = sorted(accounts, key=lambda a: a.account)
     profiles = [(a.account, a.profile) for a in known]
-    bought = [p for a in known for p in a.purchases if p.came_about]
-    if not bought:
+    purchases = [p for a in known for p in a.purchases if p.visible]
+    bought = [p for p in purchases if p.was_live]
+    created = [
+        int(source.data["created_at"])
+        for _, profile in profiles
+        for source in profile.values()
+        if source.data.get("created_at") is not None and not source.data.get("deleted")
+    ]
+    since = [p.purchased_at for p in bought] or [p.purchased_at for p in purchases] or created
+    if not since:
         return None
     grouptizer_id = _newest(profiles, "grouptizer_id") or next(
         (a.account.removeprefix("store:") for a in known if a.account.startswith("store:")), None
@@ -132,10 +141,10 @@ def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | No
         email=_newest(profiles, "email"),
         avatar_url=_newest(profiles, "avatar_url"),
         payment_providers=tuple(
-            sorted({p.payment_provider for p in bought if p.payment_provider is not None})
+            sorted({p.payment_provider for p in purchases if p.payment_provider is not None})
         ),
-        used_access_code=any(p.kind == "access_code" for p in bought),
-        customer_since=min(p.purchased_at for p in bought),
+        used_access_code=any(p.kind == "access_code" for p in purchases),
+        customer_since=min(since),
         product_ids=tuple(sorted({product for p in bought for product in p.product_ids})),
         accounts=tuple(a.account for a in known),
     )

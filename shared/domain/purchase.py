@@ -496,14 +496,6 @@ class Purchase:
         return self.visible and self._paid
 
     @cached_property
-    def came_about(self) -> bool:
-        """Whether it makes its buyer a customer: a subscription that is or was more than
-        incomplete, a payment that is made or on its way, a redeemed code."""
-        if self.kind == "one_off":
-            return self.visible and self.status != "failed"
-        return self.was_live
-
-    @cached_property
     def is_live(self) -> bool:
         """Whether it gives access now."""
         return self.was_live and not self.is_over
@@ -888,7 +880,6 @@ def facts(purchase: Purchase) -> list[Any]:
         purchase.kind,
         purchase.visible,
         purchase.was_live,
-        purchase.came_about,
         purchase.is_over,
         purchase.ends_at,
         purchase.telegram_user_id,

@@ -229,7 +229,6 @@ def test_the_scheduled_end_is_looked_at_again_before_anything_ends() -> None:
 def test_a_status_that_stripe_adds_later_is_unknown_and_takes_nothing_away() -> None:
     purchase = a_subscription(status="on_holiday")
     assert purchase.status == "unknown"
-    assert purchase.came_about
     assert purchase.is_live
     assert next_step(purchase) is None
     assert purchase.cancel_options == ("immediately",)

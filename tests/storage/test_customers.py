@@ -261,8 +261,6 @@ def test_an_account_that_becomes_another_after_a_crash_leaves_nothing_behind(
         account = f"cus_{step}"
         if known_before:
             people.add_customer(records, customers, DEMO, account, grouptizer_id=f"Gr-0-{step}")
-        else:
-            people.observe_subscription(records, DEMO, account, f"sub_{step}")
         for turn, at in (("1", 1_763_900_001), ("2", 1_763_900_002)):
             people.observe_profile(records, DEMO, account, grouptizer_id=f"Gr-{turn}-{step}", at=at)
             writes = 0
