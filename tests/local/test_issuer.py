@@ -44,12 +44,20 @@ Steps = Callable[[ClientSession, str], Awaitable[None]]
 
 @asynccontextmanager
 async def front(data_dir: Path, console: Path) -> AsyncIterator[tuple[ClientSession, str]]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    issuer = Issuer(f"{url}/oidc", data_dir / "issuer.pem")
-    runner = web.AppRunner(application(data_dir, issuer, console))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    for attempt in range(20):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        issuer = Issuer(f"{url}/oidc", data_dir / "issuer.pem")
+        runner = web.AppRunner(application(data_dir, issuer, console))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError:  # another process of the machine took the port in between
+            await runner.cleanup()
+            if attempt == 19:
+                raise
+        else:
+            break
     async with ClientSession() as session:
         yield session, url
     await runner.cleanup()
