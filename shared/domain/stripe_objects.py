@@ -352,10 +352,14 @@ def since_2025(raw: Raw, api_version: Any) -> Raw:
         return raw
     if api_version >= _NO_REFUND_OF_THE_REST or not raw.get("captured", True):
         return raw
-    rest = raw["amount"] - (raw.get("amount_captured") or raw["amount"])
-    if raw["status"] != "succeeded" or rest <= 0:
+    amounts = [raw.get(name) or 0 for name in ("amount", "amount_captured", "amount_refunded")]
+    if raw.get("status") != "succeeded" or not all(type(amount) is int for amount in amounts):
+        return raw  # what is malformed is found where it is applied
+    amount, captured, refunded = amounts
+    rest = amount - (captured or amount)
+    if rest <= 0:
         return raw
-    told = max(0, (raw.get("amount_refunded") or 0) - rest)
+    told = max(0, refunded - rest)
     return {**raw, "amount_refunded": told, "never_collected": rest}
 
 

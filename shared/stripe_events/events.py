@@ -219,9 +219,7 @@ def _on_payment_session(context: Context, outcome: str) -> None:
         return data if data["product_id"] is not None else {**data, "products": products()}
 
     stored = _observe_session(context, key, normalise)
-    paid = _ask_for_payment(context, key, stored)
-    if paid is not None:
-        stored = paid
+    stored = _ask_for_payment(context, key, stored)
     if guest is not None:
         profile = profile_key(context.tenant, account)
         context.settle(account, stored, context.state(profile, "guest", guest))
@@ -229,7 +227,7 @@ def _on_payment_session(context: Context, outcome: str) -> None:
     context.settle(account, stored)
 
 
-def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome | None:
+def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:
     """Ask how a payment stands that a session leaves open: collected by hand, or by a bank.
 
     The payment's own events need not have our metadata, so that those before this one were not
@@ -237,14 +235,14 @@ def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome | 
     """
     intent_id = of.id_of(context.raw.get("payment_intent"))
     if context.raw["payment_status"] != "unpaid" or intent_id is None or session.record is None:
-        return None
+        return session
     if "payment_intent" in session.record.sources:
-        return None
+        return session
     asked_at = int(context.services.clock())
     try:
         intent = of.payment_intent(context.retrieve("payment_intents", intent_id))
     except (StripeMissing, StripeRefusal):
-        return None
+        return session
     fetched = Fetched("payment_intent", intent, asked_at)
     asked = context.services.records.refresh(key, fetched, of.users_of(intent))
     return replace(asked, facts_changed=asked.facts_changed or session.facts_changed)

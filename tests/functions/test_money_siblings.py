@@ -265,6 +265,16 @@ def test_money_is_told_right_in_any_order_and_twice(name: str) -> None:
         assert differences(pages(world), expect) == [], [event["type"] for event in order]
 
 
+@pytest.mark.parametrize("field_", ["amount", "amount_captured", "amount_refunded", "status"])
+@pytest.mark.parametrize("wrong", ["x", [], {}, True, None])
+def test_a_malformed_charge_of_an_older_version_is_applied_or_parked(
+    field_: str, wrong: Any
+) -> None:
+    story = Story(ACACIA).charge("captured", amount_captured=600)
+    story.events[0]["data"]["object"][field_] = wrong
+    assert World(StripeStandin(now=AT)).receive(story.events[0]) in ("applied", "parked")
+
+
 @pytest.mark.parametrize("name", ["account", "user_id"])
 @pytest.mark.parametrize(
     "told",
