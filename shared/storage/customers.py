@@ -135,8 +135,10 @@ class Customers:
         )
         entries = {}
         for account, customer_id in filed.items():
-            stored = _unpack(items.get((tenant.customer_pk(customer_id or ""), "CUSTOMER")))
-            if customer_id is not None and stored.row is not None:
+            if customer_id is None:
+                continue
+            stored = _unpack(items.get((tenant.customer_pk(customer_id), "CUSTOMER")))
+            if stored.row is not None:
                 entries[account] = CustomerEntry(
                     customer_id, json.loads(stored.row), stored.accounts
                 )

@@ -223,8 +223,10 @@ def _on_payment_session(context: Context, outcome: str) -> None:
     if guest is not None:
         profile = profile_key(context.tenant, account)
         context.settle(account, stored, context.state(profile, "guest", guest))
-        return
-    context.settle(account, stored)
+    else:
+        context.settle(account, stored)
+    if "expiry_not_understood" in of.session(raw, outcome):
+        raise Unappliable("its date of expiry is not understood")
 
 
 def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:
