@@ -172,7 +172,7 @@ class Context:
         for each in normalise:
             well_formed.check(each(self.raw))
             if self.event.before is not None:
-                each(self.event.before)
+                well_formed.check(each(self.event.before))
 
     def mention(
         self,

@@ -440,7 +440,8 @@ def on_charge(context: Context) -> None:
     is_purchase = _is_purchase(context)
     payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
     refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
-    for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
+    context.check(of.charge, of.charge_of_purchase)
+    for data in (payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
     key = charge_key(context.tenant, account, raw)
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
