@@ -232,7 +232,7 @@ class Revoker:
             driven = self.driver.drive(record.key, deadline=deadline)
             return "busy" if driven is None else "purchases"
         key = record.key
-        self.driver.customers.reindex(store_of(key.pk), account_of(key.pk))
+        self.driver.customers.reindex(store_of(key.pk), account_of(key.pk), changed=[key])
         return "profiles"
 
     def _replan(self, mark: Record, most: int, deadline: float) -> int:

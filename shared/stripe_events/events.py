@@ -446,8 +446,7 @@ def on_charge(context: Context) -> None:
         context.state(key, f"total_{given_back['amount']}", given_back)
     if rest := of.never_collected(raw):
         context.state(key, "never_collected", {"amount": rest})
-    for refund in refunds:
-        _mention_refund(context, key, refund)
+    outcomes += [_mention_refund(context, key, refund) for refund in refunds]
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
     # news; what happens to them later must not hide the one that paid.
     late = raw["status"] == "failed" and context.event.type in ("charge.updated", "charge.refunded")
@@ -456,10 +455,12 @@ def on_charge(context: Context) -> None:
         outcomes.append(context.observe(key, "charge", of.charge_of_purchase, fetch=fetch))
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
+    if raw["status"] == "succeeded" and not (is_purchase and raw.get("captured", True)):
+        outcomes += context.paid(account)
     context.settle(account, *outcomes)
 
 
-def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
+def _mention_refund(context: Context, charge: Key, raw: Raw) -> Outcome:
     """What :func:`on_refund` stores, of a refund within an old-shaped charge: older endpoints may
     be told of refunds in no other way."""
 
@@ -468,8 +469,8 @@ def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
 
     account = account_of(charge.pk)
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(raw["id"]))
-    context.mention(key, "refund", _refund_at(context, charge), raw, fetch=fetch)
     context.mention(charge, raw["id"], of.refund_of_charge, raw, fetch=fetch)
+    return context.mention(key, "refund", _refund_at(context, charge), raw, fetch=fetch)
 
 
 def on_refund(context: Context) -> None:
@@ -489,10 +490,12 @@ def on_refund(context: Context) -> None:
         return context.retrieve("refunds", refund_id)
 
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
-    context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)
+    outcomes = [context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)]
     if charge is not None:
         context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
-    context.settle(account)
+    else:
+        outcomes += context.paid(account)  # what goes back came in before
+    context.settle(account, *outcomes)
 
 
 def _refund_at(context: Context, charge: Key | None) -> Normalise:
@@ -512,17 +515,20 @@ def on_dispute(context: Context) -> None:
     for fee in fees:
         well_formed.check(fee)
     account = account_of(context.charge_key(charge_id).pk)
-    context.observe(
-        transaction_key(context.tenant, account, raw["created"], transaction_id),
-        "dispute",
-        of.dispute,
-        fetch=lambda: context.retrieve("disputes", dispute_id),
-    )
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id)
+    outcomes = [
+        context.observe(
+            key,
+            "dispute",
+            of.dispute,
+            fetch=lambda: context.retrieve("disputes", dispute_id),
+        )
+    ]
     for fee in fees:
         transaction_id = transaction_id_of(fee["id"])
         key = transaction_key(context.tenant, account, fee["created_at"], transaction_id)
-        context.state(key, "fee", fee)
-    context.settle(account)
+        outcomes.append(context.state(key, "fee", fee))
+    context.settle(account, *outcomes)
 
 
 def on_credit_note(context: Context) -> None:
@@ -536,6 +542,7 @@ def on_credit_note(context: Context) -> None:
         of.credit_note,
         fetch=lambda: context.retrieve("credit_notes", raw["id"]),
     )
+    context.settle(account_of(key.pk), *context.paid(account_of(key.pk)))
 
 
 # -- invoices: which subscription a payment was for -----------------------------------------------

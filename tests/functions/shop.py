@@ -171,9 +171,13 @@ class Shop:
         result: dict[str, Any] = detail
         return result
 
-    def purchase(self) -> dict[str, Any]:
-        """The only purchase of the only customer."""
-        (purchase,) = self.customer()["purchases"]
+    def purchase(self, purchase_id: str | None = None) -> dict[str, Any]:
+        """A purchase of the only customer, the only one where none is named."""
+        (purchase,) = (
+            shown
+            for shown in self.customer()["purchases"]
+            if purchase_id in (None, shown["purchase_id"])
+        )
         result: dict[str, Any] = purchase
         return result
 
@@ -182,10 +186,15 @@ class Shop:
         return f"/v1/customers/{customer_id}/purchases/{purchase['purchase_id']}/{action}"
 
     def cancel(
-        self, when: str = "immediately", *, key: str | None = None, **more: Any
+        self,
+        when: str = "immediately",
+        *,
+        key: str | None = None,
+        purchase_id: str | None = None,
+        **more: Any,
     ) -> tuple[int, Any]:
-        """Cancel the only purchase there is."""
-        purchase = self.purchase()
+        """Cancel a purchase, the only one where none is named."""
+        purchase = self.purchase(purchase_id)
         body = {"when": when, "confirmation": "CANCEL PURCHASE", **more}
         return self.post(self.path_of(purchase, "cancel"), body, key=key)
 

@@ -279,6 +279,8 @@ def test_an_event_whose_object_stripe_does_not_know_is_parked_with_its_reason(sh
     assert shop.asked_stripe() == [("GET", "/v1/customers/cus_1/balance_transactions")]
     (parked,) = Parked(shop.tables.records).all(STORE)
     assert "no such object" in parked.reason
+    shop.stripe.live.subscribe(customer="cus_1")
+    shop.deliver()
     assert shop.customer()["customer"]["name"] == "Jane"
 
 
