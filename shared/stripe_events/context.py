@@ -29,6 +29,9 @@ from shared.stripe_events.event import Event, Unappliable
 from shared.stripe_events.guests import Guests
 from shared.tenant import Tenant, account_of
 
+# A process remembers so many.
+MOST_PAYERS = 2000
+
 Normalise = Callable[[Mapping[str, Any]], Raw]
 
 
@@ -99,6 +102,7 @@ class Services:
     Attributes:
         wake: sets the schedules that a purchase now needs; never fails.
         count: counts something an operator should know of.
+        payers: profiles that say, as this process knows, that their customer has paid.
     """
 
     records: Records
@@ -110,6 +114,7 @@ class Services:
     count: Callable[[str], None]
     clock: Clock = system_clock
     invoices: RecentInvoices = field(default_factory=RecentInvoices)
+    payers: set[Key] = field(default_factory=set)
 
     @property
     def guests(self) -> Guests:
@@ -205,14 +210,20 @@ class Context:
     def paid(self, account: str) -> list[Outcome]:
         """Note that a Stripe customer has paid, where no purchase says so: its transactions are
         shown."""
-        key = profile_key(self.tenant, account)
-        profile = None if is_guest(account) else self.services.records.get(key)
-        if is_guest(account) or (profile is not None and "money" in profile.sources):
+        key, known = profile_key(self.tenant, account), self.services.payers
+        if is_guest(account) or key in known:
             return []
-        # Every event says the same, so the first one that comes must store the same.
-        data = {"has_paid": True}
-        seen = Observation("money", data, created_at=0, event_id="", rank=1)
-        return [self._observe(key, seen, lambda: self._fetched("money", data))]
+        profile = self.services.records.get(key)
+        outcomes = []
+        if profile is None or "money" not in profile.sources:
+            # Every event says the same, so the first one that comes must store the same.
+            data = {"has_paid": True}
+            seen = Observation("money", data, created_at=0, event_id="", rank=1)
+            outcomes.append(self._observe(key, seen, lambda: self._fetched("money", data)))
+        if len(known) >= MOST_PAYERS:
+            known.clear()
+        known.add(key)
+        return outcomes
 
     def _observe(self, key: Key, seen: Observation, fetch: Callable[[], Fetched | None]) -> Outcome:
         ids = of.users_of(seen.data) if key.kind == "PURCHASE" else frozenset[str]()
