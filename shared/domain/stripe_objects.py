@@ -204,9 +204,9 @@ def customer(raw: Mapping[str, Any]) -> Raw:
     }
 
 
-def guest(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
-    """Who paid without an account: ``customer_details`` of a session, ``billing_details`` of a
-    charge. ``None`` where they say nothing."""
+def payer(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
+    """Who paid, as they wrote it: ``customer_details`` of a session, ``billing_details`` of a
+    charge. ``None`` where they wrote nothing."""
     name, email = (details or {}).get("name") or None, (details or {}).get("email") or None
     if name is None and email is None:
         return None

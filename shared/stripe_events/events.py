@@ -210,8 +210,7 @@ def _on_session(context: Context, outcome: str) -> None:
 def _on_payment_session(context: Context, outcome: str) -> None:
     raw, account = context.raw, payer_of(context.raw)
     key = purchase_of(context.tenant, account, raw)
-    guest = of.guest(raw.get("customer_details"), raw["created"]) if is_guest(account) else None
-    well_formed.check(guest or {})
+    payer = _payer_of_session(context)
     products = cache(lambda: _products_of_line_items(context, key))
 
     def normalise(raw: Mapping[str, Any]) -> Raw:
@@ -220,11 +219,27 @@ def _on_payment_session(context: Context, outcome: str) -> None:
 
     stored = _observe_session(context, key, normalise)
     stored = _ask_for_payment(context, key, stored)
-    if guest is not None:
-        profile = profile_key(context.tenant, account)
-        context.settle(account, stored, context.state(profile, "guest", guest))
-        return
-    context.settle(account, stored)
+    context.settle(account, stored, *_tell_payer(context, account, payer))
+
+
+def _payer_of_session(context: Context) -> Raw | None:
+    """What a checkout was told of its buyer.
+
+    Raises:
+        ValueError and the like: it is malformed.
+    """
+    raw = context.raw
+    payer = of.payer(raw.get("customer_details"), raw["created"])
+    well_formed.check(payer or {})
+    return payer
+
+
+def _tell_payer(context: Context, account: str, payer: Raw | None) -> list[Outcome]:
+    """Store it: it is all there is of a guest, and counts where a Stripe customer has no name."""
+    if payer is None:
+        return []
+    source = "guest" if is_guest(account) else "checkout"
+    return [context.state(profile_key(context.tenant, account), source, payer)]
 
 
 def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:
@@ -255,6 +270,7 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
     when the subscription ends.
     """
     raw, account = context.raw, customer_of(context.raw)
+    payer = _payer_of_session(context)
     subscription_id = of.id_of(raw["subscription"]) or ""
     key = purchase_key(context.tenant, account, subscription_id)
     sold = None if outcome == "expired" else _products_sold_beside(context, account, key)
@@ -264,8 +280,9 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
         return data if sold is None else {**data, "sold_once": bool(sold)}
 
     stored = _observe_session(context, key, of_subscription)
+    told = _tell_payer(context, account, payer)
     if not sold:
-        context.settle(account, stored)
+        context.settle(account, stored, *told)
         return
     own_key = purchase_key(context.tenant, account, raw["id"])
     own = _observe_session(
@@ -273,7 +290,7 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
     )
     known = stored.record or context.services.records.get(key)
     buyer = [] if known is None else _repeat_buyer(context, own_key, known)
-    context.settle(account, stored, own, *buyer)
+    context.settle(account, stored, own, *buyer, *told)
 
 
 def _repeat_buyer(context: Context, key: Key, subscription: Record) -> list[Outcome]:
@@ -436,7 +453,7 @@ def on_charge(context: Context) -> None:
 
     # All that may be malformed is looked at before anything is written.
     is_purchase = _is_purchase(context)
-    payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
+    payer = of.payer(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
     refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
     for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
