@@ -74,15 +74,14 @@ def test_the_name_of_a_subscriptions_checkout_is_shown() -> None:
     standin = StripeStandin()
     buyer = standin.live.create_customer(name=None, email=None)["id"]
     sold = standin.live.subscribe(customer=buyer)
+    events = standin.events()
     session = next(
-        event["data"]["object"]
-        for event in standin.events()
-        if event["type"] == "checkout.session.completed"
+        event["data"]["object"] for event in events if event["type"] == "checkout.session.completed"
     )
     assert session["subscription"] == sold["id"]
     session["customer_details"] = who("Ann Lee")
     world = World(standin)
-    for event in standin.events():
+    for event in events:
         world.receive(event)
     entry = world.customers.of_account(STORE, buyer)
     assert entry is not None
