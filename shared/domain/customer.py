@@ -36,7 +36,7 @@ from shared.domain.purchase import Purchase
 
 # A customer's page lists every purchase that came about, and of attempts that came to nothing the
 # newest of this many. Somebody who tries stolen cards makes thousands of them.
-MOST_ATTEMPTS = 200
+MOST_ATTEMPTS = 50
 # More than this of one customer are not listed, the oldest first: they must fit into one item.
 MOST_PURCHASES = 3000
 

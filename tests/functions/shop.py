@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from shared import compose
 from standins.stripe import StandinServer, StripeStandin
+from standins.stripe.deliveries import signature
 from standins.telegram.server import TelegramStandin
 from tests import guards
 from tests.dynamo import Tables
@@ -121,6 +122,18 @@ class Shop:
             "POST", "/v1/webhooks/stripe", body=body.decode(), headers=headers, store=None
         )
         return int(self.invoke("stripe_webhook", event)["statusCode"])
+
+    def post_signed(self, event: dict[str, Any]) -> tuple[int, Any]:
+        """Deliver an event that Stripe's stand-in did not make; the status and the answer."""
+        body = json.dumps(event).encode()
+        headers = {"Stripe-Signature": signature(body, ["whsec_local"], int(time.time()))}
+        answer = self.invoke(
+            "stripe_webhook",
+            api_event(
+                "POST", "/v1/webhooks/stripe", body=body.decode(), headers=headers, store=None
+            ),
+        )
+        return int(answer["statusCode"]), json_of(answer)
 
     def deliver(self) -> None:
         """Deliver all of Stripe's pending events, in order."""
