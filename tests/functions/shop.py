@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
@@ -248,31 +251,30 @@ def telegram_server() -> Iterator[TelegramStandin]:
 
 @pytest.fixture
 def shop(
-    wired: Tables,
-    secrets_manager: FakeSecretsManager,
-    telegram_server: TelegramStandin,
-    monkeypatch: pytest.MonkeyPatch,
+    wired: Tables, secrets_manager: FakeSecretsManager, telegram_server: TelegramStandin
 ) -> Iterator[Shop]:
-    scheduler = FakeScheduler()
-    clients = {
-        "dynamodb": wired.client,
-        "secretsmanager": secrets_manager,
-        "scheduler": scheduler,
-    }
+    with open_shop(wired, secrets_manager, telegram_server) as shop:
+        yield shop
 
-    telegram_server.heal()
-    telegram_server.forget_requests()
-    telegram_server.bot_api.chats.clear()
-    telegram_server.bot_api.users.clear()
+
+@contextmanager
+def open_shop(
+    tables: Tables, secrets: FakeSecretsManager, telegram: TelegramStandin
+) -> Iterator[Shop]:
+    """A shop on these tables; the functions' environment is there already."""
+    scheduler = FakeScheduler()
+    clients = {"dynamodb": tables.client, "secretsmanager": secrets, "scheduler": scheduler}
+    telegram.heal()
+    telegram.forget_requests()
+    telegram.bot_api.chats.clear()
+    telegram.bot_api.users.clear()
     stripe = StripeStandin(api_keys=("sk_live_local", "sk_test_local"))
-    shop = Shop(wired, stripe, telegram_server, scheduler, secrets_manager)
+    shop = Shop(tables, stripe, telegram, scheduler, secrets)
     with (
         StandinServer(stripe, deliver=False) as server,
-        monkeypatch.context() as patch,
         compose.replaced(aws=clients.__getitem__, monotonic=shop.monotonic),
+        patch.dict(os.environ, {"STRIPE_API_BASE": server.url, "TELEGRAM_API_BASE": telegram.url}),
     ):
-        patch.setenv("STRIPE_API_BASE", server.url)
-        patch.setenv("TELEGRAM_API_BASE", telegram_server.url)
         stripe.add_endpoint(secret="whsec_local", send=shop.receive)
         yield shop
     stripe.close()
