@@ -246,10 +246,15 @@ def within_bounds(accounts: Iterable[Account]) -> dict[str, Account]:
     return known
 
 
-def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | None:
+def summarize(
+    customer_id: str, accounts: Iterable[Account], *, only_purchases: bool = False
+) -> CustomerRow | None:
     """The list's row of a customer, or ``None`` where nobody bought anything.
 
     Somebody who left an address, or whose every attempt to pay failed, is no customer.
+
+    Args:
+        only_purchases: who paid for something that is no purchase here is no customer either.
     """
     known = sorted(accounts, key=lambda a: a.account)
     profiles = [(a.account, a.profile) for a in known]
@@ -258,7 +263,7 @@ def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | No
         int(source.data["created_at"])
         for _, profile in profiles
         for source in profile.values()
-        if "money" in profile and source.data.get("created_at")
+        if "money" in profile and not only_purchases and source.data.get("created_at")
     ]
     if not since:
         return None

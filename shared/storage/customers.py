@@ -36,6 +36,7 @@ from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import Record, dumps, from_item
 from shared.storage.keys import Key, profile_key, purchase_key
+from shared.storage.products import products_of
 from shared.storage.records import MAX_CONFLICTS, Records
 from shared.tenant import Tenant
 
@@ -104,11 +105,18 @@ class Customers:
 
     Args:
         index_table: ``None`` in a function that only reads.
+        only_with_chats: only purchases of products that name a chat, or once did, count.
     """
 
     def __init__(
-        self, records_table: Table, index_table: Table | None = None, clock: Clock = system_clock
+        self,
+        records_table: Table,
+        index_table: Table | None = None,
+        clock: Clock = system_clock,
+        *,
+        only_with_chats: bool = False,
     ) -> None:
+        self.only_with_chats = only_with_chats
         self._table = records_table
         self._index = index_table
         self._records = Records(records_table, clock)
@@ -203,8 +211,25 @@ class Customers:
         for name in sorted(names):
             records = self._account_records(tenant, name)
             if _holds_anything(records) and self._whose(tenant, name, records) == customer_id:
-                accounts.append(_account(name, records))
+                accounts.append(_account(name, self._that_count(tenant, records)))
         return within_bounds(accounts)
+
+    def _that_count(self, tenant: Tenant, records: list[Record]) -> list[Record]:
+        """These records without purchases of products that open no chat, where those don't count."""
+        if not self.only_with_chats:
+            return records
+        purchases = [record.purchase for record in records if record.key.kind == "PURCHASE"]
+        products = products_of(self._table, tenant, purchases)
+        opening = {
+            purchase_id
+            for purchase_id, found in products.items()
+            if any(product.ever_opened_a_chat for product in found.values())
+        }
+        return [
+            record
+            for record in records
+            if record.key.kind != "PURCHASE" or record.purchase.purchase_id in opening
+        ]
 
     def _account_records(self, tenant: Tenant, account: str) -> list[Record]:
         last = "TXN~" if is_guest(account) else "PURCHASE~"
@@ -327,13 +352,15 @@ class Customers:
             parts = self._as_recorded(tenant, customer_id, stored.accounts)
         if asked.changed is None or account not in parts:
             records = self._account_records(tenant, account)
-            part = _account(account, records)
+            part = _account(account, self._that_count(tenant, records))
         else:
             keys = {(key.pk, key.sk): key for key in (profile.key, *asked.changed)}
             items = self._table.batch_get(keys)
             records = [from_item(items[at]) for at in keys if at in items]
             gone = [key for at, key in keys.items() if at not in items]
-            part = _account(account, records, before=parts[account], gone=gone)
+            counting = self._that_count(tenant, records)
+            gone += [record.key for record in records if record not in counting]
+            part = _account(account, counting, before=parts[account], gone=gone)
         if (_profile(records) or Record(profile.key)) != profile:
             raise _Moved
         marked = [r for r in records if r.reindex_at is not None and r.key.kind != "PROFILE"]
@@ -378,7 +405,7 @@ class Customers:
 
     def _entry_of(self, customer_id: str, parts: Mapping[str, Account]) -> Entry | None:
         """What the index should hold of a customer."""
-        row = summarize(customer_id, parts.values())
+        row = summarize(customer_id, parts.values(), only_purchases=self.only_with_chats)
         return None if row is None else entry_of(row)
 
     def _write(
