@@ -10,7 +10,7 @@ COLOURS = ("#0072b2", "#009e73", "#e69f00", "#d55e00")
 PARTS = ("page", "event", "cancel")
 WIDTH, HEIGHT, TOP, PLOT_HEIGHT = 900, 330, 50, 200
 PLOT_WIDTH, STEP = 230, 290
-MOST_CALLS, LARGEST = 50, 10_000
+MOST_CALLS, LARGEST = 60, 10_000
 
 
 class Cost(Protocol):
