@@ -72,6 +72,7 @@ forget: install ## erase who CUSTOMER of STORE is
 
 bench-webhook: install ## what the webhook costs, by event type and over a mix: docs/bench/webhook.md
 	@$(PY) -m bench.webhook
+	@$(PY) -m bench.hanging
 
 bench-buyer: install ## what one big buyer costs: docs/bench/buyer.md
 	@$(PY) -m bench.buyer
