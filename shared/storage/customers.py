@@ -23,6 +23,7 @@ from typing import Any
 
 from shared.domain.clock import Clock, system_clock
 from shared.domain.customer import (
+    MOST_ATTEMPTS,
     Account,
     Bought,
     customer_id_of,
@@ -38,7 +39,7 @@ from shared.storage.items import Record, dumps, from_item
 from shared.storage.keys import Key, profile_key, purchase_key
 from shared.storage.products import products_of
 from shared.storage.records import MAX_CONFLICTS, Records
-from shared.tenant import Tenant
+from shared.tenant import Tenant, account_of
 
 IDS = "I"
 # DynamoDB takes 100 actions in a transaction; one is the customer's item.
@@ -145,6 +146,22 @@ class Customers:
         accounts = () if customer_id is None else self._stored(tenant, customer_id).accounts
         return (customer_id, accounts) if customer_id is not None and accounts else None
 
+    def not_listed(self, tenant: Tenant, customer_id: str) -> list[str]:
+        """Guests of a customer whose attempts are too many to be listed. It scans the table, where
+        there can be any: for operators only."""
+        stored = self._stored(tenant, customer_id)
+        parts = self._parts(tenant, customer_id, stored)
+        attempts = [b for part in parts.values() for b in part.listed.values() if not b.came_about]
+        if len(attempts) < MOST_ATTEMPTS:
+            return []
+        profiles = self._table.scan_all(
+            "begins_with(pk, :guests) AND sk = :profile AND contains(own, :customer_id)",
+            guests=tenant.account_pk("guest:"),
+            profile="PROFILE",
+            customer_id=customer_id,
+        )
+        return sorted({account_of(item["pk"]) for item in profiles} - parts.keys())
+
     def of_account(self, tenant: Tenant, account: str) -> CustomerEntry | None:
         """The customer an account is filed under."""
         customer_id = _filed_under(self._records.get(profile_key(tenant, account)))
@@ -215,7 +232,7 @@ class Customers:
         return within_bounds(accounts)
 
     def _that_count(self, tenant: Tenant, records: list[Record]) -> list[Record]:
-        """These records without purchases of products that open no chat, where those don't count."""
+        """The records without the purchases that :attr:`only_with_chats` leaves out."""
         if not self.only_with_chats:
             return records
         purchases = [record.purchase for record in records if record.key.kind == "PURCHASE"]

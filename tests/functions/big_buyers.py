@@ -12,6 +12,7 @@ from tests.functions.shop import CHAT, USER, Shop
 
 AT = 1_790_000_000
 EMAIL = "ann@shop.example"
+GUESTS_EMAIL = "guest@shop.example"
 
 Event = dict[str, Any]
 
@@ -78,8 +79,15 @@ def _intent(number: int, status: str, **more: Any) -> Event:
 
 def guest_checkouts(number: int) -> Iterator[Event]:
     metadata = {"product_id": f"prod_{number % 5}", "telegram_user_id": str(USER)}
-    details = {"name": "Ann", "email": EMAIL}
+    details = {"name": "Ann", "email": GUESTS_EMAIL}
     yield _charge(number, customer=None, metadata=metadata, billing_details=details)
+
+
+def declined_guests(number: int) -> Iterator[Event]:
+    for event in guest_checkouts(number):
+        event["type"] = "charge.failed"
+        event["data"]["object"] |= {"status": "failed", "captured": False, "amount_captured": 0}
+        yield event
 
 
 def purchases(number: int) -> Iterator[Event]:
