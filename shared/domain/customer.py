@@ -113,7 +113,7 @@ class Account:
         """The account as :meth:`from_json` reads it: short, a customer may have hundreds."""
         profile = {
             kind: {name: source.data[name] for name in _SHOWN if source.data.get(name)}
-            for kind, source in self.profile.items()
+            for kind, source in that_count(self.profile).items()
         }
         bought = {
             purchase_id: [b.purchased_at, int(b.came_about), int(b.is_code), b.provider, b.products]
@@ -282,6 +282,17 @@ def summarize(
         product_ids=tuple(sorted({product for b in bought for product in b.products})),
         accounts=tuple(a.account for a in known),
     )
+
+
+def that_count(profile: Mapping[str, Source]) -> Mapping[str, Source]:
+    """The sources of a profile without the checkout's, where the customer itself says all of it.
+
+    Nothing follows from a checkout then.
+    """
+    customer = profile.get("customer")
+    if customer is None or not (customer.data.get("name") and customer.data.get("email")):
+        return profile
+    return {kind: source for kind, source in profile.items() if kind != _FALLBACK}
 
 
 def source_facts(source: str, data: Data) -> Any:

@@ -184,10 +184,11 @@ class Customers:
         )
         entries: dict[str, CustomerEntry] = {}
         for account, customer_id in filed.items():
-            stored = _unpack(items.get((tenant.customer_pk(customer_id or ""), "CUSTOMER")))
-            if customer_id is not None:
-                entry = self._entry(tenant, customer_id, stored)
-                entries |= {} if entry is None else {account: entry}
+            if customer_id is None:
+                continue
+            stored = _unpack(items.get((tenant.customer_pk(customer_id), "CUSTOMER")))
+            entry = self._entry(tenant, customer_id, stored)
+            entries |= {} if entry is None else {account: entry}
         return entries
 
     def purchase(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:

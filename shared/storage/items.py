@@ -133,7 +133,8 @@ def facts_of(record: Record | None) -> Any:
         return ()
     if record.key.kind == "TXN":
         return True
-    facts = {name: rule(name, source.data) for name, source in record.sources.items()}
+    sources = customer_rules.that_count(record.sources)
+    facts = {name: rule(name, source.data) for name, source in sources.items()}
     return (facts, record.seen)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shared.domain import merge, well_formed
 from shared.domain import stripe_objects as of
-from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.customer import is_guest
 from shared.domain.errors import TryAgainLater
@@ -171,6 +171,8 @@ class Context:
             rank=self.stage,
             terminal=terminal(data),
         )
+        if "expiry_not_understood" in data:
+            seen = merge.provisional(seen)
         return self._observe(key, seen, self._fetching(source, normalise, fetch, terminal))
 
     def check(self, *normalise: Normalise) -> None:

@@ -220,6 +220,8 @@ def _on_payment_session(context: Context, outcome: str) -> None:
     stored = _observe_session(context, key, normalise)
     stored = _ask_for_payment(context, key, stored)
     context.settle(account, stored, *_tell_payer(context, account, payer))
+    if "expiry_not_understood" in of.session(raw, outcome):
+        raise Unappliable("its date of expiry is not understood")
 
 
 def _payer_of_session(context: Context) -> Raw | None:
