@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,7 +41,9 @@ PATIENCE_SECONDS = 150
 class ReindexCustomers(Protocol):
     """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
 
-    def reindex(self, tenant: Tenant, account: str) -> None: ...
+    def reindex(
+        self, tenant: Tenant, account: str, *, changed: Iterable[Key] | None = None
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class StoreEvents:
         record = outcome.record
         if outcome.facts_changed or (record is not None and record.reindex_at is not None):
             tenant = store_of(key.pk)
-            self.customers.reindex(tenant, account_of(key.pk))
+            self.customers.reindex(tenant, account_of(key.pk), changed=[key])
         return record
 
     def _park(self, raw: Mapping[str, Any], reason: str) -> str:

@@ -500,6 +500,18 @@ class Purchase:
         return self.visible and self._paid
 
     @cached_property
+    def came_about(self) -> bool:
+        """Whether it makes its buyer a customer: a subscription that is or was more than
+        incomplete, a payment that is made or on its way, a redeemed code."""
+        if self.kind != "one_off" or self.was_live:
+            return self.was_live
+        on_its_way = "session" in self.sources or (
+            self.data("payment_intent").get("status") in ("processing", "requires_capture")
+            or self.data("charge").get("status") == "pending"
+        )
+        return self.visible and on_its_way and self.status == "pending"
+
+    @cached_property
     def is_live(self) -> bool:
         """Whether it gives access now."""
         return self.was_live and not self.is_over
@@ -884,6 +896,7 @@ def facts(purchase: Purchase) -> list[Any]:
         purchase.kind,
         purchase.visible,
         purchase.was_live,
+        purchase.came_about,
         purchase.is_over,
         purchase.ends_at,
         purchase.telegram_user_id,

@@ -221,9 +221,9 @@ def customer(raw: Mapping[str, Any]) -> Raw:
     }
 
 
-def guest(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
-    """Who paid without an account: ``customer_details`` of a session, ``billing_details`` of a
-    charge. ``None`` where they say nothing."""
+def payer(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
+    """Who paid, as they wrote it: ``customer_details`` of a session, ``billing_details`` of a
+    charge. ``None`` where they wrote nothing."""
     details = details or {}
     name, email = _cut(details.get("name") or None, LONGEST_NAME), _email(details.get("email"))
     if name is None and email is None:

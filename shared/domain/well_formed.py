@@ -65,6 +65,7 @@ _FLAGS = frozenset(
         "cancel_at_period_end",
         "collection_paused",
         "sold_once",
+        "has_paid",
     }
 )
 _LISTS_OF_TEXTS = frozenset({"chats"})

@@ -259,9 +259,9 @@ def test_previous_attributes_lie_over_the_object_hash_by_hash() -> None:
 
 
 def test_somebody_who_says_nothing_is_no_guest() -> None:
-    assert of.guest({"name": None, "email": ""}, START) is None
-    assert of.guest(None, START) is None
-    assert of.guest({"email": "a@b.c"}, START) == {
+    assert of.payer({"name": None, "email": ""}, START) is None
+    assert of.payer(None, START) is None
+    assert of.payer({"email": "a@b.c"}, START) == {
         "name": None,
         "email": "a@b.c",
         "created_at": START,
