@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from shared.domain import access, transaction
 from shared.domain.customer import is_guest
 from shared.domain.errors import NotFound
+from shared.domain.key_parts import moment
 from shared.domain.merge import Data, Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction
@@ -106,7 +107,7 @@ class Reader:
         # A purchase is paid when it is made, or soon after.
         soon = None
         if position is not None:
-            soon = f"TXN#{int(position.split('#')[0]) + SOON_SECONDS:011d}#"
+            soon = f"TXN#{moment(int(position.split('#')[0]) + SOON_SECONDS)}#"
         rows = itertools.islice(self._rows(tenant, customer, soon), RECENT_ROWS)
         return self._purchases(
             tenant,

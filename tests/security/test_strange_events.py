@@ -107,7 +107,7 @@ class Watched(World):
         """What was stored can be listed and shown."""
         for row in self.index.page(STORE, make_query(), 100).rows:
             customer_id = json.loads(row)["customer_id"]
-            detail, _ = self.reader.detail(STORE, customer_id, limit=25)
+            detail, *_ = self.reader.detail(STORE, customer_id, limit=25)
             json.dumps(detail, ensure_ascii=False).encode()
 
 
