@@ -72,6 +72,7 @@ def facts(purchase: Purchase) -> list[Entry]:
     found = [
         *_bought(purchase),
         *_scheduled(purchase),
+        *_expiry(purchase),
         *(entry for source in sorted(purchase.sources) for entry in _changed(purchase, source)),
         *_ended(purchase),
     ]
@@ -119,6 +120,19 @@ _CANCELLED = ("cancelled_by_customer", "cancelled_in_stripe")
 
 def _cause(source: str, point: Point) -> str:
     return point.event_id or f"{source}:{point.at}"
+
+
+def _expiry(purchase: Purchase) -> Iterator[Entry]:
+    """Dates of expiry that nobody understands, and their corrections."""
+    for source in ("redemption", "session") if purchase.kind == "access_code" else ():
+        was = None
+        for point in purchase.timeline(source).points:
+            told = point.value.get("expiry_not_understood")
+            if told != was:
+                event = "expiry_corrected" if told is None else "expiry_unknown"
+                detail = None if told is None else f"“{told}” is no date that is understood"
+                yield Entry(point.at, f"{source}:{point.event_id}", "store", event, detail)
+            was = told
 
 
 def _changed(purchase: Purchase, source: str) -> Iterator[Entry]:

@@ -43,20 +43,29 @@ from urllib.parse import quote
 
 from shared.domain.customer import CustomerRow
 from shared.domain.errors import InvalidRequest
+from shared.domain.key_parts import LONGEST_ID, is_id
 
 Sort = Literal["newest", "oldest"]
 
 MAX_SEARCH = 200
 MAX_PRODUCTS = 25
+MAX_TRANSACTION_ID = 64
 PROVIDERS = ("stripe", "stripe_test")
 
 # A customer is found by this much of its name, address and ids, and has at most about 600 rows
 # for them, however long somebody makes a name. Addresses can't be longer (RFC 5321, 4.5.3.1.3).
+# They bound the keys of the rows, too: one character becomes up to 18 others when it is normalised,
+# of four bytes each.
 MAX_NAME = 160
 MAX_EMAIL = 254
 MAX_ID = 200
 # So many characters of a script without blanks begin a word each: the longest real names.
 MAX_STARTS_WITHOUT_BLANKS = 40
+# No customer has a longer word; a searched one may become longer than what was typed.
+MAX_WORD = max(MAX_NAME, MAX_EMAIL, MAX_ID)
+# So much of a word bounds the part of the list of ids that is read: both bounds fit into the 1,024
+# bytes of a sort key together. The condition on the rows compares all of it.
+MAX_BOUND = 100
 
 GRAM = 3
 # A searched address is looked for by what stands before its "@" from so many characters on.
@@ -284,7 +293,8 @@ class ListQuery:
     Attributes:
         search: normalised words, sorted.
         products, providers: any of them; empty: all.
-        hopeless: the search has no word anything could match ("-").
+        hopeless: nothing can match: the search has only words that mean nothing ("-"), or one that
+            is longer than anything there is.
     """
 
     sort: Sort = "newest"
@@ -359,25 +369,29 @@ def make_query(
     if len(search or "") > MAX_SEARCH:
         raise InvalidRequest(f"search: at most {MAX_SEARCH} characters")
     wanted = tuple(sorted(set(products)))
-    if any(not product or len(product) > 255 for product in wanted):
-        raise InvalidRequest("product_id: must be 1 to 255 characters")
+    if not all(map(is_id, wanted)):
+        raise InvalidRequest(f"product_id: must be an id of 1 to {LONGEST_ID} characters")
     if len(wanted) > MAX_PRODUCTS:
         raise InvalidRequest(f"product_id: at most {MAX_PRODUCTS} values")
     paid_by = tuple(sorted(set(providers)))
     if any(provider not in PROVIDERS for provider in paid_by):
         raise InvalidRequest("payment_provider: must be stripe or stripe_test")
-    if transaction_id is not None and not 1 <= len(transaction_id) <= 64:
-        raise InvalidRequest("transaction_id: must be 1 to 64 characters")
+    transaction = None if transaction_id is None else transaction_id.strip().upper()
+    if transaction is not None and not (
+        is_id(transaction) and len(transaction) <= MAX_TRANSACTION_ID
+    ):
+        raise InvalidRequest(f"transaction_id: must be 1 to {MAX_TRANSACTION_ID} characters")
     words = set(normalize(search or "").split())
     usable = {word for word in words if len(word) >= GRAM or any(runs(word))}
+    too_long = any(len(word) > MAX_WORD for word in words)
     return ListQuery(
         sort="oldest" if sort == "oldest" else "newest",
         search=tuple(sorted(usable)),
         products=wanted,
         providers=paid_by,
         used_access_code=None if used_access_code is None else used_access_code == "true",
-        transaction_id=None if transaction_id is None else transaction_id.strip().upper(),
-        hopeless=bool(words) and not usable,
+        transaction_id=transaction,
+        hopeless=too_long or (bool(words) and not usable),
     )
 
 
@@ -391,14 +405,16 @@ def _term(word: str) -> Term:
         starts = [run for run in runs(word) if run]
         in_text = tuple(_WORD + start for start in starts)
         lists = [f"W|{start}" for start in starts if f"W|{start}" in _word_lists(start)]
+    address = max(_address_keys(word), key=len, default=None)
+    bound = word[:MAX_BOUND]
     return Term(
         all_in_text=in_text,
         in_ids=_ID + word if is_prefix else _ID + word + _ID,
-        first_id=word if is_prefix else word + _ID,
+        first_id=bound if is_prefix else bound + _ID,
         # U+10FFFF is the last character, and the one after _ID ends the whole of an id.
-        last_id=word + ("\U0010ffff" if is_prefix else _FIELD),
+        last_id=bound + ("\U0010ffff" if is_prefix else _FIELD),
         lists=tuple(lists),
-        address=max(_address_keys(word), key=len, default=None),
+        address=None if address is None else address[:MAX_BOUND],
     )
 
 

@@ -67,7 +67,7 @@ def test_the_marks_that_make_another_letter_stay() -> None:
 # What one keyboard, phone or word processor writes where another writes something else.
 EXCHANGED = {
     "apostrophes": "'\u2018\u2019\u02bc\u0060\u00b4",
-    "apostrophes of other keyboards": "'\u201b\u2032\u02b9\u02bb\u02bd\u055a\u05f3\ua78c\uff07\uff40",
+    "other apostrophes": "'\u201b\u2032\u02b9\u02bb\u02bd\u055a\u05f3\ua78c\uff07\uff40",
     "hyphens": "-\u2010\u2011\u2013",
     "dashes": "-\u2012\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d\u05be",
     "quotation marks": '"\u201c\u201d\u201e\u201f\u2033\u05f4\u00ab\u00bb\uff02',
