@@ -12,7 +12,9 @@ the note. In any interleaving at least one of them sees the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
@@ -154,7 +156,7 @@ class Guests:
 
 
 def _merged(target: Record | None, record: Record, key: Key) -> Record:
-    """Both records as one: of each source the newer, our own part of whichever has one."""
+    """Both records as one: of each source the newer, and both of our own parts."""
     if target is None:
         return replace(record, key=key, rev=1, lease_owner=None, lease_until=0)
     sources = dict(target.sources)
@@ -173,11 +175,20 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         merged,
         seen=target.seen | record.seen,
         products=target.products | record.products,
-        own=target.own or record.own,
+        own=_own_of_both(target.own, record.own),
         timelines=timelines,
         settle_until=settle_until or None,
         rev=target.rev + 1,
     )
+
+
+def _own_of_both(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our own parts as one: of each field ours, where there is one; of the log all."""
+    if not ours or not theirs:
+        return ours or theirs
+    log = [*ours.get("audit", ()), *theirs.get("audit", ())]
+    once = [entry for number, entry in enumerate(log) if entry not in log[:number]]
+    return {**theirs, **ours, "audit": sorted(once, key=lambda entry: entry["at"])}
 
 
 def _age(source: Source) -> tuple[bool, int, int]:
