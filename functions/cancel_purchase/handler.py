@@ -24,7 +24,9 @@ from shared.http.app import json_response, make_app, query_params, respond, tena
 from shared.observability import count, flush_metrics, logger
 from shared.tenant import Tenant, account_of
 
-# The display name is kept with what somebody asked for.
+# Who asked is kept with what they asked for. An issuer's subjects have at most 255 characters:
+# https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+MAX_SUBJECT = 255
 MAX_NAME = 100
 
 app = make_app()
@@ -96,7 +98,15 @@ def _who(event: dict[str, Any]) -> Who:
     """Who of the staff asks, by the token."""
     claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
     name = claims.get("name") or claims.get("email")
-    return Who(str(claims.get("sub", "owner")), None if name is None else str(name)[:MAX_NAME])
+    return Who(
+        _kept(claims.get("sub", "owner"), MAX_SUBJECT),
+        None if name is None else _kept(name, MAX_NAME),
+    )
+
+
+def _kept(claim: Any, most: int) -> str:
+    """A claim as a text that can be stored, whatever the issuer put into it."""
+    return str(claim)[:most].encode(errors="replace").decode()
 
 
 def _body() -> str:

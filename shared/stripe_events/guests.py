@@ -12,7 +12,9 @@ the note. In any interleaving at least one of them sees the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
@@ -51,25 +53,26 @@ class Guests:
                 return str(refused.item["account"])
         return account
 
-    def adopt(self, tenant: Tenant, guest: str, account: str) -> bool:
+    def adopt(self, tenant: Tenant, guest: str, account: str) -> list[Key]:
         """Move everything there is of a guest; repeatable.
 
         The guest's profile keeps nothing but under whom it was listed, so that it can be taken
         off the list: call :meth:`forget` when that is done.
 
         Returns:
-            Whether there was anything.
+            Where it is now; empty: there was nothing.
         """
-        moved = False
+        moved = []
         for item in self.table.query_all("pk = :pk", pk=tenant.account_pk(guest)):
             if item["sk"] == _NOTE:
                 continue
             record = from_item(item)
+            there = replace(record.key, pk=tenant.account_pk(account))
             if record.key.kind == "PROFILE":
                 self._empty(record)
             else:
-                self._move(record, replace(record.key, pk=tenant.account_pk(account)))
-            moved = True
+                self._move(record, there)
+            moved.append(there)
         return moved
 
     def forget(self, tenant: Tenant, guest: str) -> None:
@@ -107,9 +110,9 @@ class Guests:
             if record.lease_owner is not None and record.lease_until > now:
                 raise TryAgainLater("a guest's purchase is being driven")
             target = self.records.get(key)
-            merged = replace(_merged(target, record, key), written_at=now)
-            if key.kind == "PURCHASE":
-                merged = replace(merged, reindex_at=now)
+            # The list shows a customer's purchases, and of its rows none: only a guest's.
+            reindex_at = now if key.kind == "PURCHASE" else None
+            merged = replace(_merged(target, record, key), written_at=now, reindex_at=reindex_at)
             try:
                 self.table.transact(self._actions(record, target, merged, now))
             except ConditionFailed as refused:
@@ -153,7 +156,7 @@ class Guests:
 
 
 def _merged(target: Record | None, record: Record, key: Key) -> Record:
-    """Both records as one: of each source the newer, our own part of whichever has one."""
+    """Both records as one: of each source the newer, and both of our own parts."""
     if target is None:
         return replace(record, key=key, rev=1, lease_owner=None, lease_until=0)
     sources = dict(target.sources)
@@ -172,11 +175,20 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         merged,
         seen=target.seen | record.seen,
         products=target.products | record.products,
-        own=target.own or record.own,
+        own=_own_of_both(target.own, record.own),
         timelines=timelines,
         settle_until=settle_until or None,
         rev=target.rev + 1,
     )
+
+
+def _own_of_both(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our own parts as one: of each field ours, where there is one; of the log all."""
+    if not ours or not theirs:
+        return ours or theirs
+    log = [*ours.get("audit", ()), *theirs.get("audit", ())]
+    once = [entry for number, entry in enumerate(log) if entry not in log[:number]]
+    return {**theirs, **ours, "audit": sorted(once, key=lambda entry: entry["at"])}
 
 
 def _age(source: Source) -> tuple[bool, int, int]:
