@@ -74,13 +74,11 @@ bench-webhook: install ## what the webhook costs, by event type and over a mix: 
 	@$(PY) -m bench.webhook
 	@$(PY) -m bench.hanging
 
-<<<<<<< HEAD
 bench-removals: install ## how long after an end the buyer is out: docs/bench/removals.md (ten minutes)
 	@$(PY) -m bench.removals
-=======
+
 bench-buyer: install ## what one big buyer costs: docs/bench/buyer.md
 	@$(PY) -m bench.buyer
->>>>>>> 26a9ba6a7e1dc364277dd2012663db0667de5f86
 
 # -- check ---------------------------------------------------------------------------------------
 
