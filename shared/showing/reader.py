@@ -118,17 +118,15 @@ class Reader:
             position=position,
         )
 
-    def purchase(
-        self, tenant: Tenant, customer_id: str, account: str, purchase_id: str
-    ) -> dict[str, Any]:
+    def purchase(self, tenant: Tenant, account: str, purchase_id: str) -> dict[str, Any]:
         """One purchase, as :meth:`detail` shows it.
 
         Raises:
-            NotFound: no such purchase in this account.
+            NotFound: no such purchase in this account, or it is nobody's who is shown.
         """
-        customer = self._customer(tenant, customer_id)
+        customer = self.customers.of_account(tenant, account)
         record = self.records.get(purchase_key(tenant, account, purchase_id))
-        if record is None or not record.purchase.visible:
+        if customer is None or record is None or not record.purchase.visible:
             raise NotFound
         rows = itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS)
         holders = self._holders(tenant, [account])
@@ -148,7 +146,7 @@ class Reader:
         return self._page(tenant, list(rows), limit)
 
     def _customer(self, tenant: Tenant, customer_id: str) -> CustomerEntry:
-        customer = self.customers.get(tenant, customer_id)
+        customer = self.customers.resolve(tenant, customer_id)
         if customer is None:
             raise NotFound
         return customer

@@ -240,8 +240,12 @@ def _tell_payer(context: Context, account: str, payer: Raw | None) -> list[Outco
     """Store it: it is all there is of a guest, and counts where a Stripe customer has no name."""
     if payer is None:
         return []
-    source = "guest" if is_guest(account) else "checkout"
-    return [context.state(profile_key(context.tenant, account), source, payer)]
+    key = profile_key(context.tenant, account)
+    if is_guest(account):
+        return [context.state(key, "guest", payer)]
+    # The last checkout counts, whichever is told last.
+    at, by = context.raw["created"], context.raw["id"]
+    return [context.state_once(key, "checkout", payer, at=at, by=by)]
 
 
 def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:

@@ -21,11 +21,10 @@ from shared.domain.merge import Source
 from shared.domain.timeline import Timeline
 from shared.storage.dynamo import ConditionFailed, Contention, Item
 from shared.storage.items import Record, from_item, to_item
-from shared.storage.keys import Key, profile_key
+from shared.storage.keys import Key, moved_key, profile_key
 from shared.storage.records import Records
 from shared.tenant import Tenant, store_of
 
-_NOTE = "MOVED"
 _MAX_CONFLICTS = 20
 # A removal holds the lock of its Telegram user for a few seconds.
 _PATIENCE_SECONDS = 10.0
@@ -40,12 +39,14 @@ class Guests:
 
     def moved_to(self, tenant: Tenant, guest: str) -> str | None:
         """The customer's account that this guest's records belong to, where one is known."""
-        note = self.table.get(tenant.account_pk(guest), _NOTE)
+        key = moved_key(tenant, guest)
+        note = self.table.get(key.pk, key.sk)
         return None if note is None else note["account"]
 
     def belongs_to(self, tenant: Tenant, guest: str, account: str) -> str:
         """Note that a guest is this customer; the first who says so is right."""
-        note: Item = {"pk": tenant.account_pk(guest), "sk": _NOTE, "account": account}
+        key = moved_key(tenant, guest)
+        note: Item = {"pk": key.pk, "sk": key.sk, "account": account}
         try:
             self.table.put(note, "attribute_not_exists(pk)")
         except ConditionFailed as refused:
@@ -64,8 +65,8 @@ class Guests:
         """
         moved = []
         for item in self.table.query_all("pk = :pk", pk=tenant.account_pk(guest)):
-            if item["sk"] == _NOTE:
-                continue
+            if "rev" not in item:
+                continue  # notes
             record = from_item(item)
             there = replace(record.key, pk=tenant.account_pk(account))
             if record.key.kind == "PROFILE":
