@@ -60,9 +60,9 @@ def assert_notes_agree(tables: Tables) -> None:
     # A note may stay where the account has its old id again.
     assert told <= noted
     for customer_id, account in noted - told:
-        item = tables.records.get(DEMO.customer_pk(customer_id), "CUSTOMER")
-        assert item is not None
-        assert account in json.loads(item["accounts"])
+        stored = tables.records.get(DEMO.customer_pk(customer_id), "CUSTOMER")
+        assert stored is not None
+        assert account in json.loads(stored["accounts"])
 
 
 def test_every_id_of_before_leads_to_the_customer_of_now(
