@@ -35,7 +35,6 @@ _FLAGS = frozenset(
         "livemode",
         "deleted",
         "captured",
-        "released",
         "counted",
         "withdrawn",
         "failed",

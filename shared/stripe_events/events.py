@@ -75,7 +75,8 @@ def apply(event: Event, tenant: Tenant, services: Services) -> None:
 def on_customer(context: Context) -> None:
     account = context.raw["id"]
     _observe_customer(context, account, of.customer)
-    if "balance" in context.event.previous:
+    begins_with_one = context.event.type == "customer.created" and context.raw.get("balance")
+    if "balance" in context.event.previous or begins_with_one:
         # No event of its own tells of a balance that changed: the list of changes does.
         _store_balance_changes(context, account)
 
@@ -360,12 +361,16 @@ def on_payment_intent(context: Context) -> None:
     """A PaymentIntent is a purchase where our metadata says so; a renewal's is none."""
     account = payer_of(context.raw)
     key = purchase_of(context.tenant, account, context.raw)
+    released = None
     if context.raw["status"] == "canceled":
         context.check(of.payment_intent)
-        _release_charge(context)
+        released = _release_charge(context)
     if not _is_purchase(context):
         _link_unpaid(context)
         if not _is_of_session(context, key):
+            if released is not None and of.invoice_of_payment_intent(context.raw) is None:
+                # Our metadata may be on its charge only, whose events tell of no end.
+                context.settle(account, context.state(key, "released", {"id": released}))
             return
     outcome = context.observe(
         key,
@@ -387,17 +392,22 @@ def _is_of_session(context: Context, key: Key) -> bool:
     return record is not None and "session" in record.sources
 
 
-def _release_charge(context: Context) -> None:
+def _release_charge(context: Context) -> str | None:
     """An authorisation whose PaymentIntent was cancelled will never be collected. Since API version
-    2025-03-31 no event of the charge says so."""
+    2025-03-31 its charge says nothing of it.
+
+    Returns:
+        The charge's id, where there is one.
+    """
     charge_id = of.id_of(context.raw.get("latest_charge"))
     if charge_id is None:
-        return
+        return None
     try:
         charge = context.charge_key(charge_id)
     except Unappliable:
-        return
-    context.state(charge, "intent_canceled", {"id": context.raw["id"]})
+        return None
+    context.state(charge, "released", {"id": charge_id})
+    return charge_id
 
 
 def _link_unpaid(context: Context) -> None:
@@ -442,6 +452,9 @@ def on_charge(context: Context) -> None:
         well_formed.check(data or {})
     key = charge_key(context.tenant, account, raw)
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
+    released = of.is_released(raw) or context.event.type == "charge.expired"
+    if released:
+        context.state(key, "released", {"id": charge_id})
     if given_back["amount"]:
         context.state(key, f"total_{given_back['amount']}", given_back)
     if rest := of.never_collected(raw):
@@ -454,6 +467,8 @@ def on_charge(context: Context) -> None:
     if is_purchase and not late:
         key = purchase_of(context.tenant, account, raw)
         outcomes.append(context.observe(key, "charge", of.charge_of_purchase, fetch=fetch))
+        if released:
+            outcomes.append(context.state(key, "released", {"id": charge_id}))
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
     context.settle(account, *outcomes)

@@ -179,5 +179,9 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
     )
 
 
-def _age(source: Source) -> tuple[bool, int, int]:
-    return (source.terminal, source.version, source.rank)
+def _age(source: Source) -> tuple[bool, int, bool, int]:
+    """What was fetched holds every event from before it was asked for, whatever its version says:
+    it may have been fetched before any event came."""
+    asked_at = source.fetched_at or 0
+    known_at = max(source.version, asked_at)
+    return (source.terminal, known_at, asked_at == known_at, source.rank)
