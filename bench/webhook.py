@@ -17,7 +17,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -28,7 +27,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import ClientError
 
+from bench.figures import machine
 from bench.world import CHAT, READS, SECRETS, WEBHOOK_SECRET, _Aws
 from standins.stripe import StandinServer, StripeAccount, StripeStandin
 from standins.stripe.deliveries import signature
@@ -503,22 +502,6 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    load = os.getloadavg()[0]
-    return (
-        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" {datetime.now(UTC):%Y-%m-%d}; load average before the run {load:.1f}"
-    )
-
-
 PAGE = """# What the webhook costs
 
 Made by `make bench-webhook` ({machine}). One worker takes signed events of 3 KB or more through the
@@ -531,6 +514,10 @@ their true order, of these kinds: {mix}. An endpoint gets the types in the webho
 
 *Fetch path*: pairs of events of one second, the later one first (cancelled and taken back): the
 second of each pair can't be decided from its payload, so Stripe is asked.
+
+## While Stripe's API and Telegram hang
+<!-- hanging -->
+<!-- /hanging -->
 """
 
 

@@ -59,6 +59,7 @@ def person(
     """
     found = parts.customers.everybody(tenant, who)
     customer_id, accounts = found or (who, ())
+    accounts = (*accounts, *parts.customers.not_listed(tenant, customer_id))
     kept = {account: records_of(parts.records_table, tenant, account) for account in accounts}
     every = [record for part in kept.values() for record in part]
     is_shown = parts.customers.get(tenant, customer_id) is not None

@@ -29,7 +29,11 @@ from shared.tenant import Tenant
 app = new_app()
 
 # The sources by which a later event would name the person, by kind of account.
-_PROFILE_SOURCES = {"cus_": ("customer",), "guest:": ("guest", "billing"), "store:": ("store",)}
+_PROFILE_SOURCES = {
+    "cus_": ("customer", "checkout", "money"),
+    "guest:": ("guest", "billing"),
+    "store:": ("store",),
+}
 # The sources by which a later event would say whose a purchase was, by its id; else a payment's.
 _PAYMENT_SOURCES = ("session", "payment_intent", "charge", "link")
 _PURCHASE_SOURCES = {

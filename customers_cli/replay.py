@@ -25,6 +25,7 @@ from functions.store_events.apply import StoreEvents
 from functions.stripe_webhook.receive import Receiver, parse
 from shared.integrations.stripe_gateway import Mode, Raw, StripeGateway
 from shared.storage.parked import Parked, ParkedEvent
+from shared.stripe_events.event import connected_account
 from shared.tenant import Tenant
 
 app = new_app()
@@ -74,21 +75,21 @@ class Replay:
                 done.parked[self._again(owner, event)] += 1
         for raw in self._undelivered(now):
             body = json.dumps(raw).encode()
-            done.undelivered[self.receiver.take(parse(body), body)] += 1
+            done.undelivered[self.receiver.take(body)] += 1
         return done
 
     def _is_ours(self, event: ParkedEvent) -> bool:
         """Whether an event of no store is this store's by now."""
         if event.origin != "stripe":
             return False
-        account = json.loads(event.body).get("account")
+        account = connected_account(parse(event.body))
         connection = self.receiver.services.registry.of_account(account)
         return connection is not None and connection.tenant == self.tenant
 
     def _again(self, owner: Tenant | None, event: ParkedEvent) -> str:
         """Apply a parked event; it is forgotten once it was applied, or nobody asks for it."""
         if event.origin == "stripe":
-            result = self.receiver.take(parse(event.body), event.body)
+            result = self.receiver.take(event.body)
         else:
             result = self.store_events.handle(json.loads(event.body))
         if result != "parked":

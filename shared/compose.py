@@ -269,7 +269,12 @@ class Composition:
     def customers(self) -> Customers:
         """Reads for every function; writes the list where the function has the index table."""
         index = self.index_table if self.settings.has_index else None
-        return Customers(self.records_table, index, self.leaves.clock)
+        return Customers(
+            self.records_table,
+            index,
+            self.leaves.clock,
+            only_with_chats=self.settings.only_products_with_chats,
+        )
 
     @cached_property
     def customer_index(self) -> CustomerIndex:

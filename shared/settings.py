@@ -41,6 +41,11 @@ class Settings:
         return int(self._environ.get("SETTLE_SECONDS") or SETTLE_SECONDS)
 
     @property
+    def only_products_with_chats(self) -> bool:
+        """Whether only purchases of products that name a chat make a customer."""
+        return self._environ.get("PRODUCT_SCOPE") == "with_chats"
+
+    @property
     def records_table(self) -> str:
         return self._required("RECORDS_TABLE")
 

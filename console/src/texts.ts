@@ -345,6 +345,8 @@ export const t = {
     grouptizerId: 'Grouptizer ID',
     purchases: 'Purchases',
     noPurchases: 'No purchases.',
+    morePurchases: 'Show more purchases',
+    purchasesFailed: 'Further purchases could not be loaded.',
     transactions: 'Transactions',
     noTransactions: 'No transactions: nothing has been paid.',
     moreTransactions: 'Show more transactions',

@@ -1,8 +1,9 @@
-"""One customer (``GET /v1/customers/{customer_id}``, ``.../transactions``,
+"""One customer (``GET /v1/customers/{customer_id}``, ``.../purchases``, ``.../transactions``,
 ``.../purchases/{purchase_id}/cancel_preview``), ``GET /v1/attention`` and ``GET /v1/chats``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -35,37 +36,55 @@ def _request() -> tuple[dict[str, Any], Tenant]:
     return event, tenant_of(event, parts().settings.store_claim)
 
 
-def _binding(tenant: Tenant, customer_id: str) -> str:
-    return cursor.binding(tenant, "transactions", customer_id)
+def _cursor(binding: str, position: str | None) -> str | None:
+    return None if position is None else cursor.encode(parts().cursor_key(), binding, position)
 
 
-def _cursor(tenant: Tenant, customer_id: str, position: str | None) -> str | None:
-    if position is None:
-        return None
-    return cursor.encode(parts().cursor_key(), _binding(tenant, customer_id), position)
+def _page_of(
+    event: dict[str, Any],
+    binding: str,
+    page: Callable[[int, str | None], tuple[list[dict[str, Any]], str | None]],
+) -> Response[str]:
+    """A page as the request's ``limit`` and ``cursor`` ask for it."""
+    params = query_params(event, frozenset({"cursor", "limit"}))
+    limit, given = limit_of(params), single(params, "cursor")
+    position = None if given is None else cursor.decode(parts().cursor_key(), binding, given)
+    items, following = page(limit, position)
+    return json_response({"items": items, "next_cursor": _cursor(binding, following)})
 
 
 @app.get("/v1/customers/<customer_id>")
 def get_customer(customer_id: str) -> Response[str]:
     event, tenant = _request()
     query_params(event, frozenset())
-    detail, position = parts().reader.detail(tenant, customer_id, limit=PAGE)
-    detail["transactions"]["next_cursor"] = _cursor(tenant, customer_id, position)
+    detail, purchases, rows = parts().reader.detail(tenant, customer_id, limit=PAGE)
+    detail["purchases_next_cursor"] = _cursor(
+        cursor.binding(tenant, "purchases", customer_id), purchases
+    )
+    detail["transactions"]["next_cursor"] = _cursor(
+        cursor.binding(tenant, "transactions", customer_id), rows
+    )
     return json_response(detail)
+
+
+@app.get("/v1/customers/<customer_id>/purchases")
+def list_purchases(customer_id: str) -> Response[str]:
+    event, tenant = _request()
+
+    def page(limit: int, position: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        return parts().reader.purchases(tenant, customer_id, limit=limit, position=position)
+
+    return _page_of(event, cursor.binding(tenant, "purchases", customer_id), page)
 
 
 @app.get("/v1/customers/<customer_id>/transactions")
 def list_transactions(customer_id: str) -> Response[str]:
     event, tenant = _request()
-    params = query_params(event, frozenset({"cursor", "limit"}))
-    limit, given = limit_of(params), single(params, "cursor")
-    position = None
-    if given is not None:
-        position = cursor.decode(parts().cursor_key(), _binding(tenant, customer_id), given)
-    items, following = parts().reader.transactions(
-        tenant, customer_id, limit=limit, position=position
-    )
-    return json_response({"items": items, "next_cursor": _cursor(tenant, customer_id, following)})
+
+    def page(limit: int, position: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        return parts().reader.transactions(tenant, customer_id, limit=limit, position=position)
+
+    return _page_of(event, cursor.binding(tenant, "transactions", customer_id), page)
 
 
 @app.get("/v1/customers/<customer_id>/purchases/<purchase_id>/cancel_preview")
@@ -78,13 +97,11 @@ def preview_cancel(customer_id: str, purchase_id: str) -> Response[str]:
 @app.get("/v1/attention")
 def list_attention() -> Response[str]:
     event, tenant = _request()
-    params = query_params(event, frozenset({"cursor", "limit"}))
-    limit, given = limit_of(params), single(params, "cursor")
-    bind = cursor.binding(tenant, "attention")
-    position = None if given is None else cursor.decode(parts().cursor_key(), bind, given)
-    items, following = parts().attention_list.page(tenant, limit=limit, position=position)
-    more = None if following is None else cursor.encode(parts().cursor_key(), bind, following)
-    return json_response({"items": items, "next_cursor": more})
+
+    def page(limit: int, position: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        return parts().attention_list.page(tenant, limit=limit, position=position)
+
+    return _page_of(event, cursor.binding(tenant, "attention"), page)
 
 
 @app.get("/v1/chats")

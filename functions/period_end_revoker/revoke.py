@@ -232,7 +232,7 @@ class Revoker:
             driven = self.driver.drive(record.key, deadline=deadline)
             return "busy" if driven is None else "purchases"
         key = record.key
-        self.driver.customers.reindex(store_of(key.pk), account_of(key.pk))
+        self.driver.customers.reindex(store_of(key.pk), account_of(key.pk), changed=[key])
         return "profiles"
 
     def _replan(self, mark: Record, most: int, deadline: float) -> int:
@@ -263,7 +263,13 @@ class Revoker:
             purchase_id = key.sk.removeprefix("PURCHASE#")
             places = [item for item in records.find(tenant, purchase_id) if item["sk"] == key.sk]
             record = next(filter(None, (records.get(Key(p["pk"], p["sk"])) for p in places)), None)
-        if record is not None and self.driver.is_planned_otherwise(record):
+        if record is None:
+            return
+        if self.driver.customers.only_with_chats:
+            # Whether it makes a customer depends on the product's chats, too.
+            account = account_of(record.key.pk)
+            self.driver.customers.reindex(tenant, account, changed=[record.key])
+        if self.driver.is_planned_otherwise(record):
             self.driver.replan(record.key, deadline=deadline)
 
     def _retry_all(self, mark: Record, deadline: float) -> list[Key]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from functions.store_events.apply import StoreEvents
+from functions.store_events.apply import HANDLERS, StoreEvents
 from shared import compose
 from shared.compose import Composition
+from shared.domain.key_parts import is_id
 from shared.observability import count, invocation, logger
 
 
@@ -30,8 +31,11 @@ def store_events(parts: Composition) -> StoreEvents:
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    event_id, kind = event.get("id"), event.get("detail-type")
     logger.append_keys(
-        request_id=context.aws_request_id, event_id=event.get("id"), type=event.get("detail-type")
+        request_id=context.aws_request_id,
+        event_id=event_id if is_id(event_id) else "malformed",
+        type=kind if isinstance(kind, str) and kind in HANDLERS else "malformed",
     )
     parts = compose.function("store_events")
     parts.begin()

@@ -6,17 +6,27 @@ are ignored, so that a newer platform may say more.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
-from shared.domain.stripe_objects import chat_ids
+from shared.domain import dates
+from shared.domain.stripe_objects import MOST_CHATS, chat_ids
 from shared.tenant import Tenant
 
 # As in Stripe's metadata: ids are numbers written as text, "@names" can change hands.
 TelegramUserId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,15}$")]
 ChatId = Annotated[str, StringConstraints(pattern=r"^-[1-9][0-9]{0,18}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+# Seconds since the epoch, however the store writes a date.
+Moment = Annotated[int, BeforeValidator(dates.moment)]
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 
@@ -38,13 +48,17 @@ class Message(BaseModel):
 
 
 class AccessCodeRedeemed(Message):
-    """Somebody redeemed an access code; without ``expires_at`` access is for life."""
+    """Somebody redeemed an access code; without ``expires_at`` access is for life.
+
+    ``expires_at`` is anything: what nobody understands still redeems the code
+    (:func:`shared.domain.stripe_objects.term`).
+    """
 
     grouptizer_id: Id
     access_code: Id
     product_id: Id
-    redeemed_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
+    redeemed_at: Moment
+    expires_at: Any = None
     telegram_user_id: TelegramUserId | None = None
     livemode: bool | None = None
 
@@ -57,7 +71,7 @@ class TelegramLinked(Message):
 
     purchase_id: Id
     telegram_user_id: TelegramUserId
-    invite_links: dict[ChatId, Text] = Field(default_factory=dict)
+    invite_links: dict[ChatId, Text] = Field(default_factory=dict, max_length=MOST_CHATS)
 
 
 class ProductChanged(Message):
@@ -65,16 +79,19 @@ class ProductChanged(Message):
 
     product_id: Id
     name: Text
-    telegram_chat_ids: list[Annotated[str, StringConstraints(max_length=500)]] = Field(
-        default_factory=list
-    )
+    telegram_chat_ids: list[str] = Field(default_factory=list)
     deleted: bool = False
     livemode: bool | None = None
 
     @field_validator("telegram_chat_ids", mode="before")
     @classmethod
     def _as_list(cls, value: object) -> object:
-        return chat_ids(value) if isinstance(value, str) else value
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("telegram_chat_ids")
+    @classmethod
+    def _separated(cls, value: list[str]) -> list[str]:
+        return chat_ids(" ".join(value))
 
 
 class CustomerProfileChanged(Message):
@@ -84,4 +101,4 @@ class CustomerProfileChanged(Message):
     name: Text | None = None
     email: Text | None = None
     avatar_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    created_at: AwareDatetime | None = None
+    created_at: Moment | None = None

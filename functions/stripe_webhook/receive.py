@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from functions.stripe_webhook.signature import is_signed
 from shared.domain.clock import Clock, system_clock
@@ -14,13 +15,19 @@ from shared.domain.errors import (
     PayloadTooLarge,
     TryAgainLater,
 )
+from shared.domain.key_parts import is_id
+from shared.domain.merge import is_event_time
 from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
-from shared.storage.parked import Parked, ParkedEvent
+from shared.storage.parked import Parked, ParkedEvent, id_of
 from shared.stripe_events import events
 from shared.stripe_events.context import Services
-from shared.stripe_events.event import Event, Unappliable
+from shared.stripe_events.event import (
+    Event,
+    Unappliable,
+    connected_account,
+)
 from shared.tenant import Tenant
 
 MAX_BYTES = 1024 * 1024
@@ -54,18 +61,20 @@ class Receiver:
             raise PayloadTooLarge
         if not self._is_signed(body, signature):
             raise InvalidSignature
-        return self.take(parse(body), body)
+        return self.take(body)
 
-    def take(self, event: Event, body: bytes) -> str:
+    def take(self, body: bytes) -> str:
         """Apply an event that is known to be Stripe's, or park its body; otherwise as above."""
-        if event.type not in events.HANDLERS:
+        told = parse(body)
+        kind = told.get("type")
+        if isinstance(kind, str) and kind not in events.HANDLERS:
             return "ignored"
         try:
-            return self._apply(event, body)
+            return self._apply(told, body)
         except StripeUnavailable as error:
             raise TryAgainLater(error.reason) from None
         except AWS_ERRORS as error:
-            log_failure("database", error, event_id=event.id, type=event.type)
+            log_failure("database", error, **_named(told))
             raise TryAgainLater from None
 
     def _is_signed(self, body: bytes, signature: str | None) -> bool:
@@ -74,44 +83,61 @@ class Receiver:
             body, signature, self.secrets(True), now
         )
 
-    def _apply(self, event: Event, body: bytes) -> str:
-        connection = self.services.registry.of_account(event.account)
+    def _apply(self, told: Mapping[str, Any], body: bytes) -> str:
+        connection = self.services.registry.of_account(connected_account(told))
         if connection is None:
-            return self._park(None, event, body, "no store has registered this account")
+            return self._park(None, told, body, "no store has registered this account")
+        tenant = connection.tenant
         try:
-            events.apply(event, connection.tenant, self.services)
+            events.apply(Event.parse(told), tenant, self.services)
         except Unappliable as error:
-            return self._park(connection.tenant, event, body, str(error))
+            return self._park(tenant, told, body, str(error))
         except (StripeRefusal, StripeMissing) as error:
-            return self._park(connection.tenant, event, body, f"Stripe refuses: {error.reason}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            log_failure("malformed event", error, event_id=event.id, type=event.type)
-            return self._park(connection.tenant, event, body, f"malformed: {type(error).__name__}")
+            return self._park(tenant, told, body, f"Stripe refuses: {error.reason}")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            log_failure("malformed event", error, **_named(told))
+            return self._park(tenant, told, body, f"malformed: {type(error).__name__}")
         except AWS_ERRORS as error:
             if not is_impossible(error):
                 raise
-            log_failure("impossible write", error, event_id=event.id, type=event.type)
-            return self._park(connection.tenant, event, body, "it can't be stored")
-        logger.info("applied", event_id=event.id, type=event.type)
+            log_failure("impossible write", error, **_named(told))
+            return self._park(tenant, told, body, "it can't be stored")
+        logger.info("applied", **_named(told))
         return "applied"
 
-    def _park(self, tenant: Tenant | None, event: Event, body: bytes, reason: str) -> str:
+    def _park(
+        self, tenant: Tenant | None, told: Mapping[str, Any], body: bytes, reason: str
+    ) -> str:
         """Keep an event that can't be applied, so that it can be once the reason is gone."""
-        parked = ParkedEvent(event.id, event.created_at, "stripe", reason, body)
-        self.parked.park(tenant, parked)
+        created: Any = told.get("created")
+        at: int = created if is_event_time(created) else 0
+        event_id = id_of(told.get("id"), body)
+        self.parked.park(tenant, ParkedEvent(event_id, at, "stripe", reason, body))
         self.services.count("EventParked")
-        logger.warning("parked", event_id=event.id, type=event.type, reason=reason)
+        logger.warning("parked", **_named(told), reason=reason)
         return "parked"
 
 
-def parse(body: bytes) -> Event:
-    """The event of a body.
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON of an event.
 
     Raises:
-        InvalidEvent: it is not UTF-8, not JSON or not an event with its object in it (a "thin"
-            one has only an address).
+        InvalidEvent: it is not UTF-8, not JSON or not an event (a "thin" one is another object).
     """
     try:
-        return Event.parse(json.loads(body.decode("utf-8")))
+        told = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidEvent from None
+    if not isinstance(told, dict) or told.get("object") != "event":
+        raise InvalidEvent
+    return told
+
+
+def _named(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Which event it is, for the log: nothing that is no id may get there."""
+    kind, event_id = told.get("type"), told.get("id")
+    known = isinstance(kind, str) and kind in events.HANDLERS
+    return {
+        "event_id": event_id if is_id(event_id) else "malformed",
+        "type": kind if known else "malformed",
+    }

@@ -44,5 +44,5 @@ def _parsed(header: str | None) -> tuple[str | None, list[bytes]]:
             # 19 digits are more seconds than there will be, and less than int() refuses.
             stamp = value if len(value) < 20 else None
         elif name == "v1":
-            signatures.append(value.encode())
+            signatures.append(value.encode("utf-8", "surrogatepass"))
     return stamp, signatures

@@ -33,6 +33,11 @@ class Product:
     chats: frozenset[str] = frozenset()
     timelines: tuple[Timeline, ...] = ()
 
+    @property
+    def ever_opened_a_chat(self) -> bool:
+        told = (span.value for timeline in self.timelines for span in timeline.spans())
+        return bool(self.chats) or any(told)
+
 
 Products = Mapping[str, Product]
 Access = tuple[str, str]

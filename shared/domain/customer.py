@@ -11,9 +11,13 @@ Profile sources (see :mod:`shared.domain.merge`):
 ``customer``
     ``id, name, email, grouptizer_id, avatar_url, created_at, deleted, livemode,
     default_payment_method, default_source``
-``guest``
-    ``name, email, created_at`` (a checkout's ``customer_details`` or a charge's
-    ``billing_details``)
+``guest``, ``billing``
+    ``name, email, created_at`` (a checkout's ``customer_details``, a charge's ``billing_details``)
+``checkout``
+    the same of a Stripe customer's checkout: it counts where the customer itself has none
+``money``
+    ``has_paid``: a Stripe customer paid for something that is no purchase here, or a payment was
+    authorised and released: there are transactions to show
 ``store``
     ``name, email, grouptizer_id, avatar_url, created_at`` (an event of the store itself)
 """
@@ -23,21 +27,112 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.domain.clock import iso
 from shared.domain.merge import Data, Source
 from shared.domain.purchase import Purchase
 
+# A customer's page lists every purchase that came about, and of attempts that came to nothing the
+# newest of this many. Somebody who tries stolen cards makes thousands of them.
+MOST_ATTEMPTS = 50
+# More than this of one customer are not listed, the oldest first: they must fit into one item.
+MOST_PURCHASES = 3000
+
+_SHOWN = ("name", "email", "grouptizer_id", "avatar_url", "created_at", "has_paid")
+_OLDER = "older/"
+# What a checkout was told counts only where the customer itself says nothing.
+_FALLBACK = "checkout"
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What the customer list and a customer's page need to know of one visible purchase.
+
+    Attributes:
+        purchased_at: seconds since the epoch.
+        came_about: it makes its buyer a customer, see :attr:`Purchase.came_about`.
+        products: ids of every product it is of; empty where it never gave access.
+    """
+
+    purchased_at: int
+    came_about: bool
+    is_code: bool
+    provider: str | None
+    products: tuple[str, ...]
+
+    @classmethod
+    def of(cls, purchase: Purchase) -> Bought | None:
+        """``None``: it is no purchase that is shown."""
+        if not purchase.visible:
+            return None
+        return cls(
+            purchase.purchased_at,
+            purchase.came_about,
+            purchase.kind == "access_code",
+            purchase.payment_provider,
+            purchase.product_ids if purchase.was_live else (),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of one billing account: its profile and its purchases."""
+    """What is known of one billing account.
+
+    Attributes:
+        bought: its visible purchases, by id.
+        rows: where a guest's transactions are kept; of other accounts they are not listed here.
+    """
 
     account: str
-    profile: Mapping[str, Source]
-    purchases: tuple[Purchase, ...] = ()
+    profile: Mapping[str, Source] = field(default_factory=dict)
+    bought: Mapping[str, Bought] = field(default_factory=dict)
+    rows: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> dict[str, Bought]:
+        """The purchases that a customer's page lists."""
+        return {i: b for i, b in self.bought.items() if not i.startswith(_OLDER)}
+
+    def without(self, purchase_id: str) -> Account:
+        return replace(self, bought={i: b for i, b in self.bought.items() if i != purchase_id})
+
+    def with_older(self, bought: Bought) -> Account:
+        """With a purchase that is not listed any more among those that are summed up."""
+        name = f"{_OLDER}{bought.provider}/{int(bought.is_code)}"
+        summed = self.bought.get(name, bought)
+        summed = replace(
+            summed,
+            purchased_at=min(summed.purchased_at, bought.purchased_at),
+            products=tuple(sorted({*summed.products, *bought.products})),
+        )
+        return replace(self, bought={**self.bought, name: summed})
+
+    def to_json(self) -> list[Any]:
+        """The account as :meth:`from_json` reads it: short, a customer may have hundreds."""
+        profile = {
+            kind: {name: source.data[name] for name in _SHOWN if source.data.get(name)}
+            for kind, source in that_count(self.profile).items()
+        }
+        bought = {
+            purchase_id: [b.purchased_at, int(b.came_about), int(b.is_code), b.provider, b.products]
+            for purchase_id, b in self.bought.items()
+        }
+        return [profile, bought, sorted(self.rows)]
+
+    @classmethod
+    def from_json(cls, account: str, value: list[Any]) -> Account:
+        profile, bought, rows = value
+        return cls(
+            account,
+            {kind: Source(data, 0) for kind, data in profile.items()},
+            {
+                purchase_id: Bought(at, bool(came), bool(code), provider, tuple(products))
+                for purchase_id, (at, came, code, provider, products) in bought.items()
+            },
+            frozenset(rows),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +171,25 @@ class CustomerRow:
 
 
 def _newest(profiles: Iterable[tuple[str, Mapping[str, Source]]], name: str) -> Any:
-    """The value of the newest source that has one; the account's name decides a tie."""
+    """What the store itself says of somebody, else the account that was made last.
+
+    It must not depend on when something was last said: an event that changes nothing here is
+    stored without a look at the customer.
+    """
     candidates = [
-        (source.version, account, kind, source.data[name])
+        (
+            kind == "store",
+            kind != _FALLBACK,
+            source.data.get("created_at") or 0,
+            account,
+            kind,
+            source.data[name],
+        )
         for account, profile in profiles
         for kind, source in profile.items()
         if source.data.get(name)
     ]
-    return max(candidates, key=lambda c: c[:3])[3] if candidates else None
+    return max(candidates, key=lambda c: c[:5])[5] if candidates else None
 
 
 def is_guest(account: str) -> bool:
@@ -112,23 +218,53 @@ def customer_id_of(store_id: str, identity_: str) -> str:
     return "cust_" + base64.b32encode(digest[:15]).decode().lower()
 
 
-def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | None:
-    """The list's row of a customer, or ``None`` where there is nobody to show.
+def within_bounds(accounts: Iterable[Account]) -> dict[str, Account]:
+    """The accounts of a customer with at most :data:`MOST_PURCHASES` purchases between them, and
+    :data:`MOST_ATTEMPTS` attempts that came to nothing, the newest ones.
 
-    Customer since is the date of the first purchase that ever gave access; before there is one,
-    that of the first attempt, or of the account itself.
+    Older purchases are summed up, so that the customer's row stays as it is. A guest of whose
+    attempts none is left goes.
+    """
+    known = {account.account: account for account in accounts}
+    listed = sorted(
+        (
+            (bought.purchased_at, purchase_id, name, bought)
+            for name, account in known.items()
+            for purchase_id, bought in account.listed.items()
+        ),
+        key=lambda one: one[:3],
+        reverse=True,
+    )
+    attempts = [one for one in listed if not one[3].came_about]
+    purchases = [one for one in listed if one[3].came_about]
+    for _, purchase_id, name, _ in attempts[MOST_ATTEMPTS:]:
+        known[name] = known[name].without(purchase_id)
+        if is_guest(name) and not known[name].bought:
+            del known[name]
+    for _, purchase_id, name, bought in purchases[MOST_PURCHASES:]:
+        known[name] = known[name].without(purchase_id).with_older(bought)
+    return known
+
+
+def summarize(
+    customer_id: str, accounts: Iterable[Account], *, only_purchases: bool = False
+) -> CustomerRow | None:
+    """The list's row of a customer, or ``None`` where nobody bought anything.
+
+    Somebody who left an address, or whose every attempt to pay failed, is no customer.
+
+    Args:
+        only_purchases: who paid for something that is no purchase here is no customer either.
     """
     known = sorted(accounts, key=lambda a: a.account)
     profiles = [(a.account, a.profile) for a in known]
-    purchases = [p for a in known for p in a.purchases if p.visible]
-    bought = [p for p in purchases if p.was_live]
-    created = [
+    bought = [b for a in known for b in a.bought.values() if b.came_about]
+    since = [b.purchased_at for b in bought] or [
         int(source.data["created_at"])
         for _, profile in profiles
         for source in profile.values()
-        if source.data.get("created_at") is not None and not source.data.get("deleted")
+        if "money" in profile and not only_purchases and source.data.get("created_at")
     ]
-    since = [p.purchased_at for p in bought] or [p.purchased_at for p in purchases] or created
     if not since:
         return None
     grouptizer_id = _newest(profiles, "grouptizer_id") or next(
@@ -140,14 +276,23 @@ def summarize(customer_id: str, accounts: Iterable[Account]) -> CustomerRow | No
         name=_newest(profiles, "name"),
         email=_newest(profiles, "email"),
         avatar_url=_newest(profiles, "avatar_url"),
-        payment_providers=tuple(
-            sorted({p.payment_provider for p in purchases if p.payment_provider is not None})
-        ),
-        used_access_code=any(p.kind == "access_code" for p in purchases),
+        payment_providers=tuple(sorted({b.provider for b in bought if b.provider is not None})),
+        used_access_code=any(b.is_code for b in bought),
         customer_since=min(since),
-        product_ids=tuple(sorted({product for p in bought for product in p.product_ids})),
+        product_ids=tuple(sorted({product for b in bought for product in b.products})),
         accounts=tuple(a.account for a in known),
     )
+
+
+def that_count(profile: Mapping[str, Source]) -> Mapping[str, Source]:
+    """The sources of a profile without the checkout's, where the customer itself says all of it.
+
+    Nothing follows from a checkout then.
+    """
+    customer = profile.get("customer")
+    if customer is None or not (customer.data.get("name") and customer.data.get("email")):
+        return profile
+    return {kind: source for kind, source in profile.items() if kind != _FALLBACK}
 
 
 def source_facts(source: str, data: Data) -> Any:
@@ -160,4 +305,5 @@ def source_facts(source: str, data: Data) -> Any:
         data.get("avatar_url"),
         bool(data.get("deleted")),
         data.get("created_at"),
+        bool(data.get("has_paid")),
     ]

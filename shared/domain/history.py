@@ -70,6 +70,7 @@ def facts(purchase: Purchase) -> list[Entry]:
     found = [
         *_bought(purchase),
         *_scheduled(purchase),
+        *_expiry(purchase),
         *(entry for source in sorted(purchase.sources) for entry in _changed(purchase, source)),
         *_ended(purchase),
     ]
@@ -108,6 +109,19 @@ def _scheduled(purchase: Purchase) -> Iterator[Entry]:
         actor = "customer" if words is not None else "stripe"
         cause = f"{purchase.purchase_id}:{canceled_at}"
         yield Entry(int(canceled_at), cause, actor, "cancel_requested", None, words)
+
+
+def _expiry(purchase: Purchase) -> Iterator[Entry]:
+    """Dates of expiry that nobody understands, and their corrections."""
+    for source in ("redemption", "session") if purchase.kind == "access_code" else ():
+        was = None
+        for point in purchase.timeline(source).points:
+            told = point.value.get("expiry_not_understood")
+            if told != was:
+                event = "expiry_corrected" if told is None else "expiry_unknown"
+                detail = None if told is None else f"“{told}” is no date that is understood"
+                yield Entry(point.at, f"{source}:{point.event_id}", "store", event, detail)
+            was = told
 
 
 def _asked_by_owner(purchase: Purchase, at: int) -> bool:

@@ -24,7 +24,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # How far Stripe's clock and ours may be apart when a fetch is compared with an event.
@@ -94,6 +94,17 @@ class Fetched:
     fetched_at: int
     terminal: bool = False
     because: Observation | None = field(default=None)
+
+
+def is_event_time(value: Any) -> bool:
+    """Whether an event may have been made then, seconds since the epoch."""
+    return type(value) is int and 0 <= value < FOR_EVER
+
+
+def provisional(seen: Observation) -> Observation:
+    """What is understood of an event that is parked as well: the event itself, applied again once
+    all of it is understood, is the newer one."""
+    return replace(seen, event_id=f"{seen.event_id} in part", rank=0)
 
 
 def digest(data: Data) -> str:

@@ -18,7 +18,8 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
     ``id, mode, outcome (completed, failed, expired), payment_status, created_at,
     product_id, products [ids of its one-time line items, empty where metadata names the product],
     telegram_user_id, access_code, access_expires_at, livemode``; of a subscription's session also
-    ``sold_once``: whether one-time items were sold with it, a purchase of their own
+    ``sold_once``: whether one-time items were sold with it, a purchase of their own;
+    ``expiry_not_understood``: what was told as a code's date of expiry, where that is no date
 ``beside``
     the subscription that was sold in the same checkout: ``id, telegram_user_id``
 ``payment_intent``
@@ -28,7 +29,8 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
 ``released``
     ``id`` of the charge, whose authorisation ended without a capture
 ``redemption``
-    ``access_code, product_id, redeemed_at, expires_at, telegram_user_id, livemode``
+    ``access_code, product_id, redeemed_at, expires_at, telegram_user_id, livemode``, and
+    ``expiry_not_understood`` as above
 ``link``
     ``telegram_user_id, invite_links {chat_id: link}``
 """
@@ -301,7 +303,8 @@ def said(source: str, data: Data) -> Data:
 
     ``live`` (it gives access), ``over``, ``user``, ``items`` (products of a subscription's items,
     or of a session's line items), ``product`` (of the metadata), ``cancel_at``,
-    ``cancellation`` ``{reason, feedback, comment}``; what is not said is left out.
+    ``cancellation`` ``{reason, feedback, comment}``, ``expiry_not_understood``; what is not said is
+    left out.
     """
     live = over = None
     if source == "subscription":
@@ -317,6 +320,7 @@ def said(source: str, data: Data) -> Data:
         "product": data.get("product_id"),
         "cancel_at": data.get("cancel_at"),
         "cancellation": cancellation or None,
+        "expiry_not_understood": data.get("expiry_not_understood"),
     }
     return {name: value for name, value in parts.items() if value is not None}
 
@@ -496,6 +500,18 @@ class Purchase:
         if self.kind == "access_code":
             return True
         return self.visible and self._paid
+
+    @cached_property
+    def came_about(self) -> bool:
+        """Whether it makes its buyer a customer: a subscription that is or was more than
+        incomplete, a payment that is made or on its way, a redeemed code."""
+        if self.kind != "one_off" or self.was_live:
+            return self.was_live
+        on_its_way = "session" in self.sources or (
+            self.data("payment_intent").get("status") in ("processing", "requires_capture")
+            or self.data("charge").get("status") == "pending"
+        )
+        return self.visible and on_its_way and self.status == "pending"
 
     @cached_property
     def is_live(self) -> bool:
@@ -883,6 +899,7 @@ def facts(purchase: Purchase) -> list[Any]:
         purchase.kind,
         purchase.visible,
         purchase.was_live,
+        purchase.came_about,
         purchase.is_over,
         purchase.ends_at,
         purchase.telegram_user_id,

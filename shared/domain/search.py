@@ -6,13 +6,15 @@ A customer matches a query when it matches every part of it:
 * every word of ``search``, each by itself, in any order:
 
   - three characters and more: found anywhere within the name or the e-mail address,
-  - one or two characters: the beginning of a word of the name or the e-mail address,
+  - one or two characters: the beginning of a word of the name or the e-mail address, or anywhere
+    in a run of a script that is written without blanks,
   - or an id (customer, Grouptizer, Stripe customer): the whole of it, or its beginning, given
     three characters and more than just the prefix all of them have (``cus_``).
 
-Texts are compared normalised (:func:`normalize`): upper and lower case, accents and compatibility
-forms make no difference. A *word* begins after anything that is not a letter, digit or symbol;
-every emoji begins one of its own.
+Texts are compared normalised (:func:`normalize`): upper and lower case, accents, compatibility
+forms and the characters that keyboards exchange make no difference. A *word* begins after anything
+that is not a letter, digit or symbol; every emoji, and every character of a script that is written
+without blanks, begins one of its own.
 
 Every customer has a row in each of these lists, all sorted by customer since:
 
@@ -41,18 +43,29 @@ from urllib.parse import quote
 
 from shared.domain.customer import CustomerRow
 from shared.domain.errors import InvalidRequest
+from shared.domain.key_parts import LONGEST_ID, is_id
 
 Sort = Literal["newest", "oldest"]
 
 MAX_SEARCH = 200
 MAX_PRODUCTS = 25
+MAX_TRANSACTION_ID = 64
 PROVIDERS = ("stripe", "stripe_test")
 
-# A customer is found by this much of its name, address and ids, and has at most about 400 rows
+# A customer is found by this much of its name, address and ids, and has at most about 600 rows
 # for them, however long somebody makes a name. Addresses can't be longer (RFC 5321, 4.5.3.1.3).
+# They bound the keys of the rows, too: one character becomes up to 18 others when it is normalised,
+# of four bytes each.
 MAX_NAME = 160
 MAX_EMAIL = 254
 MAX_ID = 200
+# So many characters of a script without blanks begin a word each: the longest real names.
+MAX_STARTS_WITHOUT_BLANKS = 40
+# No customer has a longer word; a searched one may become longer than what was typed.
+MAX_WORD = max(MAX_NAME, MAX_EMAIL, MAX_ID)
+# So much of a word bounds the part of the list of ids that is read: both bounds fit into the 1,024
+# bytes of a sort key together. The condition on the rows compares all of it.
+MAX_BOUND = 100
 
 GRAM = 3
 # A searched address is looked for by what stands before its "@" from so many characters on.
@@ -77,14 +90,38 @@ _MARKS = re.compile(
     "\u20d0-\u20f0\ufe00-\ufe0f\ufe20-\ufe2f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Keyboards and word processors put one of these where somebody typed another, or where another
+# country's keyboard has another. Before NFKC: it makes a blank and an accent of U+00B4.
+_TYPED = {
+    "'": "\u2018\u2019\u201b\u02b9\u02bb\u02bc\u02bd\u2032\u055a\u05f3\ua78c\u00b4\u0060\uff40",
+    '"': "\u201c\u201d\u201e\u201f\u2033\u05f4\u00ab\u00bb",
+    "-": "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\u05be",
+    # Arabic and Persian keyboards: the same two letters, kaf and yeh.
+    "\u0643": "\u06a9",
+    "\u064a": "\u0649\u06cc",
+    # Persian writes a joint without a gap (U+200C), or nothing, or a blank.
+    "": "\u200c",
+}
+_EXCHANGED = str.maketrans({other: char for char, others in _TYPED.items() for other in others})
+# Scripts that put no blanks between words, or between the parts of a name: Thai, Lao, Myanmar,
+# Hangul, Khmer, kana, bopomofo, Han, Yi.
+_WITHOUT_BLANKS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3041-\u312f\u31a0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\uac00-\ud7a3\U00020000-\U0003ffff]"
+)
 
 
 def normalize(text: str) -> str:
-    """The form in which texts are compared: NFKC, case folded, without accents."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """The form in which texts are compared: NFKC, case folded, without accents, with one character
+    for those that keyboards exchange.
+
+    The rows of the list hold texts in this form: after a change of it, `customers reindex` makes
+    them anew.
+    """
+    folded = unicodedata.normalize("NFKC", text.translate(_EXCHANGED)).casefold()
     apart = unicodedata.normalize("NFKD", folded).casefold()
     bare = _MARKS.sub("", apart).translate(_LETTERS)
-    composed = unicodedata.normalize("NFKC", bare)
+    composed = unicodedata.normalize("NFKC", bare).translate(_EXCHANGED)
     return " ".join(_CONTROL.sub(" ", composed).split())
 
 
@@ -103,9 +140,14 @@ def runs(text: str) -> list[str]:
 def word_starts(text: str) -> set[str]:
     """The first two characters (or the only one) of every word of a normalised text."""
     starts = set()
+    without_blanks = 0
     for run in runs(text):
         for at, char in enumerate(run):
-            if at == 0 or unicodedata.category(char) == "So":
+            begins = at == 0 or unicodedata.category(char) == "So"
+            if not begins and _WITHOUT_BLANKS.match(char):
+                without_blanks += 1
+                begins = without_blanks <= MAX_STARTS_WITHOUT_BLANKS
+            if begins:
                 starts.add(run[at : at + 2])
     return starts
 
@@ -251,7 +293,8 @@ class ListQuery:
     Attributes:
         search: normalised words, sorted.
         products, providers: any of them; empty: all.
-        hopeless: the search has no word anything could match ("-").
+        hopeless: nothing can match: the search has only words that mean nothing ("-"), or one that
+            is longer than anything there is.
     """
 
     sort: Sort = "newest"
@@ -326,25 +369,29 @@ def make_query(
     if len(search or "") > MAX_SEARCH:
         raise InvalidRequest(f"search: at most {MAX_SEARCH} characters")
     wanted = tuple(sorted(set(products)))
-    if any(not product or len(product) > 255 for product in wanted):
-        raise InvalidRequest("product_id: must be 1 to 255 characters")
+    if not all(map(is_id, wanted)):
+        raise InvalidRequest(f"product_id: must be an id of 1 to {LONGEST_ID} characters")
     if len(wanted) > MAX_PRODUCTS:
         raise InvalidRequest(f"product_id: at most {MAX_PRODUCTS} values")
     paid_by = tuple(sorted(set(providers)))
     if any(provider not in PROVIDERS for provider in paid_by):
         raise InvalidRequest("payment_provider: must be stripe or stripe_test")
-    if transaction_id is not None and not 1 <= len(transaction_id) <= 64:
-        raise InvalidRequest("transaction_id: must be 1 to 64 characters")
+    transaction = None if transaction_id is None else transaction_id.strip().upper()
+    if transaction is not None and not (
+        is_id(transaction) and len(transaction) <= MAX_TRANSACTION_ID
+    ):
+        raise InvalidRequest(f"transaction_id: must be 1 to {MAX_TRANSACTION_ID} characters")
     words = set(normalize(search or "").split())
     usable = {word for word in words if len(word) >= GRAM or any(runs(word))}
+    too_long = any(len(word) > MAX_WORD for word in words)
     return ListQuery(
         sort="oldest" if sort == "oldest" else "newest",
         search=tuple(sorted(usable)),
         products=wanted,
         providers=paid_by,
         used_access_code=None if used_access_code is None else used_access_code == "true",
-        transaction_id=None if transaction_id is None else transaction_id.strip().upper(),
-        hopeless=bool(words) and not usable,
+        transaction_id=transaction,
+        hopeless=too_long or (bool(words) and not usable),
     )
 
 
@@ -358,14 +405,16 @@ def _term(word: str) -> Term:
         starts = [run for run in runs(word) if run]
         in_text = tuple(_WORD + start for start in starts)
         lists = [f"W|{start}" for start in starts if f"W|{start}" in _word_lists(start)]
+    address = max(_address_keys(word), key=len, default=None)
+    bound = word[:MAX_BOUND]
     return Term(
         all_in_text=in_text,
         in_ids=_ID + word if is_prefix else _ID + word + _ID,
-        first_id=word if is_prefix else word + _ID,
+        first_id=bound if is_prefix else bound + _ID,
         # U+10FFFF is the last character, and the one after _ID ends the whole of an id.
-        last_id=word + ("\U0010ffff" if is_prefix else _FIELD),
+        last_id=bound + ("\U0010ffff" if is_prefix else _FIELD),
         lists=tuple(lists),
-        address=max(_address_keys(word), key=len, default=None),
+        address=None if address is None else address[:MAX_BOUND],
     )
 
 

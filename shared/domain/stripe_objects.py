@@ -20,12 +20,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared.domain.clock import parse_iso
+from shared.domain import dates
 
 Raw = dict[str, Any]
 
 # Telegram's ids have at most 52 significant bits (https://core.telegram.org/bots/api#chat).
 _USER_ID = re.compile(r"[1-9][0-9]{0,15}")
+# Stripe takes names of 256 characters, addresses of 512 and descriptions of 40,000.
+LONGEST_NAME = 500
+LONGEST_EMAIL = 512
+LONGEST_SHOWN = 1000
 _SHOWN_METHOD_FIELDS = ("brand", "last4", "exp_month", "exp_year")
 
 
@@ -60,7 +64,7 @@ def subscription(raw: Mapping[str, Any]) -> Raw:
         "ended_at": raw.get("ended_at"),
         "end_reason": details.get("reason"),
         "feedback": details.get("feedback"),
-        "comment": details.get("comment") or None,
+        "comment": _cut(details.get("comment") or None),
         "collection_paused": raw.get("pause_collection") is not None,
         "payment_method": id_of(raw.get("default_payment_method"))
         or id_of(raw.get("default_source")),
@@ -110,8 +114,20 @@ def session(raw: Mapping[str, Any], outcome: str | None = None) -> Raw:
     }
     if raw["payment_status"] == "no_payment_required" and metadata.get("access_code"):
         data["access_code"] = metadata["access_code"]
-        data["access_expires_at"] = _moment(metadata.get("access_expires_at"))
+        data |= term("access_expires_at", metadata.get("access_expires_at"))
     return data
+
+
+def term(name: str, told: Any) -> Raw:
+    """When an access code ends, as a source's field.
+
+    Where that is not understood, the field is ``None``, and ``expiry_not_understood`` holds what
+    was told: the purchase came about all the same.
+    """
+    try:
+        return {name: dates.expiry(told)}
+    except ValueError:
+        return {name: None, "expiry_not_understood": dates.as_shown(told)}
 
 
 def session_of_one_time_items(
@@ -122,6 +138,7 @@ def session_of_one_time_items(
     The product in the metadata is the subscription's, and nobody redeems a code by subscribing.
     """
     data = session(raw, outcome)
+    data.pop("expiry_not_understood", None)
     of_subscription = {"product_id": None, "access_code": None, "access_expires_at": None}
     return {**data, **of_subscription, "products": list(products)}
 
@@ -189,9 +206,9 @@ def customer(raw: Mapping[str, Any]) -> Raw:
     settings = raw.get("invoice_settings") or {}
     return {
         "id": raw["id"],
-        "name": raw.get("name") or None,
-        "email": raw.get("email") or None,
-        "grouptizer_id": metadata.get("grouptizer_id") or None,
+        "name": _cut(raw.get("name") or None, LONGEST_NAME),
+        "email": _email(raw.get("email")),
+        "grouptizer_id": _filled(metadata.get("grouptizer_id")),
         "avatar_url": metadata.get("avatar_url") or None,
         "created_at": raw.get("created"),
         "deleted": bool(raw.get("deleted")),
@@ -201,10 +218,11 @@ def customer(raw: Mapping[str, Any]) -> Raw:
     }
 
 
-def guest(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
-    """Who paid without an account: ``customer_details`` of a session, ``billing_details`` of a
-    charge. ``None`` where they say nothing."""
-    name, email = (details or {}).get("name") or None, (details or {}).get("email") or None
+def payer(details: Mapping[str, Any] | None, created_at: int) -> Raw | None:
+    """Who paid, as they wrote it: ``customer_details`` of a session, ``billing_details`` of a
+    charge. ``None`` where they wrote nothing."""
+    details = details or {}
+    name, email = _cut(details.get("name") or None, LONGEST_NAME), _email(details.get("email"))
     if name is None and email is None:
         return None
     return {"name": name, "email": email, "created_at": created_at}
@@ -254,7 +272,7 @@ _BRANDS = {"American Express": "amex", "Diners Club": "diners"}
 def product(raw: Mapping[str, Any], *, deleted: bool = False) -> Raw:
     """A product and the chats it asks for; whose they are is not said here."""
     return {
-        "name": raw.get("name"),
+        "name": _cut(raw.get("name"), LONGEST_NAME),
         "chats": chat_ids((raw.get("metadata") or {}).get("telegram_chat_ids")),
         "deleted": deleted or bool(raw.get("deleted")),
     }
@@ -326,8 +344,8 @@ def charge(raw: Mapping[str, Any]) -> Raw:
         "status": raw["status"],
         "captured": captured,
         "created_at": raw["created"],
-        "description": raw.get("description"),
-        "failure": raw.get("failure_message"),
+        "description": _cut(raw.get("description")),
+        "failure": _cut(raw.get("failure_message")),
         "payment_intent": id_of(raw.get("payment_intent")),
         "method": _method_used(raw),
         "livemode": raw["livemode"],
@@ -459,7 +477,7 @@ def credit_note(raw: Mapping[str, Any]) -> Raw:
         "status": raw["status"],
         "created_at": raw["created"],
         "reason": raw.get("reason"),
-        "description": raw.get("memo"),
+        "description": _cut(raw.get("memo")),
         "invoice": id_of(raw.get("invoice")),
         "outside": outside,
         "told_by": told_by[0] if told_by else None,
@@ -475,7 +493,7 @@ def balance_transaction(raw: Mapping[str, Any]) -> Raw:
         "currency": raw["currency"],
         "type": raw["type"],
         "created_at": raw["created"],
-        "description": raw.get("description"),
+        "description": _cut(raw.get("description")),
         "invoice": id_of(raw.get("invoice")),
         "livemode": raw["livemode"],
     }
@@ -549,13 +567,22 @@ def _shown(details: Mapping[str, Any]) -> Raw:
     return {name: details.get(name) for name in _SHOWN_METHOD_FIELDS}
 
 
-def _moment(text: str | None) -> int | None:
-    """A time as ISO 8601 or as seconds since the epoch.
+def _cut(text: Any, longest: int = LONGEST_SHOWN) -> Any:
+    """A text that is only shown, at a length that every record and row has room for. What is no
+    text is refused where it is stored."""
+    if not isinstance(text, str) or len(text) <= longest:
+        return text
+    return f"{text[: longest - 1]}…"
 
-    Raises:
-        ValueError: neither: access must not last for ever because of a slip in a date.
-    """
-    if text is None or not text.strip():
-        return None
-    text = text.strip()
-    return int(text) if text.isdigit() else parse_iso(text)
+
+def _filled(text: Any) -> Any:
+    """``None`` for a text of blanks: everybody who has one would be the same person."""
+    return None if isinstance(text, str) and not text.strip() else text
+
+
+def _email(text: Any) -> Any:
+    """An address; ``None`` for what is too long to be one. Guests are one customer by it, so it is
+    never cut."""
+    if isinstance(text, str):
+        return text.strip() or None if len(text) <= LONGEST_EMAIL else None
+    return text

@@ -2,13 +2,15 @@
 
 Events are signed, but their shape changes with Stripe's API versions, and metadata is written by
 whoever runs the store. A field of another type would be stored happily and then break every page
-that shows it; so it is refused at the door, and the event parked.
+that shows it; so it is refused at the door, and the event parked. The same goes for an id that
+can't be part of a key (:mod:`shared.domain.key_parts`), and for a text that no record has room for.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from shared.domain.key_parts import is_id, is_text
 from shared.domain.merge import Data
 
 # The last second that datetime can show.
@@ -16,6 +18,27 @@ LAST_SECOND = 253_402_300_799
 # Stripe's largest amount has twelve digits (https://docs.stripe.com/api/charges/object).
 LARGEST = 10**15
 
+# Of Stripe's texts nearly all have this limit (https://docs.stripe.com/api, "maxLength").
+LONGEST_TEXT = 5000
+
+_IDS = frozenset(
+    {
+        "id",
+        "product_id",
+        "access_code",
+        "payment_method",
+        "default_payment_method",
+        "default_source",
+        "schedule",
+        "latest_invoice",
+        "invoice",
+        "subscription",
+        "payment_intent",
+        "charge",
+        "dispute",
+        "told_by",
+    }
+)
 _TIMES = frozenset(
     {
         "created_at",
@@ -41,9 +64,11 @@ _FLAGS = frozenset(
         "cancel_at_period_end",
         "collection_paused",
         "sold_once",
+        "has_paid",
     }
 )
-_LISTS = frozenset({"products", "chats"})
+_LISTS_OF_TEXTS = frozenset({"chats"})
+_LISTS_OF_IDS = frozenset({"products"})
 _PARTS = frozenset({"method", "invite_links"})
 _NEVER_EMPTY = frozenset({"id", "status", "currency", "amount", "type", "livemode"})
 
@@ -65,26 +90,24 @@ def check(data: Data) -> None:
 
 
 def _fits(name: str, value: Any) -> bool:
+    if name in _IDS:
+        return is_id(value)
     if name in _TIMES:
         return type(value) is int and 0 <= value <= LAST_SECOND
     if name in _NUMBERS:
         return type(value) is int and -LARGEST <= value <= LARGEST
     if name in _FLAGS:
         return type(value) is bool
-    if name in _LISTS:
-        return isinstance(value, list) and all(_is_text(part) and part for part in value)
+    if name in _LISTS_OF_IDS:
+        return isinstance(value, list) and all(map(is_id, value))
+    if name in _LISTS_OF_TEXTS:
+        return isinstance(value, list) and all(part and _is_stored(part) for part in value)
     if name in _PARTS:
         return isinstance(value, dict) and all(
-            part is None or _is_text(part) for part in value.values()
+            part is None or _is_stored(part) for part in value.values()
         )
-    return _is_text(value) and (bool(value) or name not in _NEVER_EMPTY)
+    return _is_stored(value) and (bool(value) or name not in _NEVER_EMPTY)
 
 
-def _is_text(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()  # JSON may hold half a character, which nothing else can
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_stored(value: Any) -> bool:
+    return is_text(value) and len(value) <= LONGEST_TEXT

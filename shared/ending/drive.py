@@ -506,7 +506,8 @@ class Driver:
         )
 
     def _bring_list_up_to_date(self, record: Record) -> None:
-        self.customers.reindex(store_of(record.key.pk), account_of(record.key.pk))
+        tenant, account = store_of(record.key.pk), account_of(record.key.pk)
+        self.customers.reindex(tenant, account, changed=[record.key])
 
 
 def _with_outcome(purchase: Purchase, before: Removal, outcome: Removal, now: int) -> Own:

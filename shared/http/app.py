@@ -23,6 +23,7 @@ from shared.domain.errors import (
     NotFound,
     StoreClaimMissing,
 )
+from shared.domain.key_parts import is_id, is_text
 from shared.http.problem import (
     HEADERS,
     PROBLEM_JSON,
@@ -42,8 +43,6 @@ JSON = "application/json"
 # Below this, gzip's own time and header outweigh what it saves on the wire.
 GZIP_FROM_BYTES = 1400
 MAX_QUERY_BYTES = 8192
-# Stripe's ids, the longest there are here: https://docs.stripe.com/upgrades
-LONGEST_ID = 255
 
 # Claims that only ID tokens have: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 # and #HybridIDToken.
@@ -88,15 +87,16 @@ def respond(app: APIGatewayHttpResolver, event: dict[str, Any], context: Any) ->
 
 def _names_what_cannot_be(event: Event) -> bool:
     """Whether a part of the path is no id of anything: such an id is unknown, and can't be part of
-    a key of DynamoDB's either."""
-    for part in (event.get("rawPath") or "").split("/"):
-        try:
-            text = unquote_to_bytes(part).decode()
-        except UnicodeError:
-            return True
-        if len(text) > LONGEST_ID:
-            return True
-    return False
+    a key of the database either. Both hold for a part as it is given, and as it is meant."""
+    return not all(map(_may_be_asked_for, (event.get("rawPath") or "").split("/")))
+
+
+def _may_be_asked_for(part: str) -> bool:
+    try:
+        meant = unquote_to_bytes(part).decode()
+    except UnicodeError:
+        return False
+    return part == "" or (is_id(part) and is_id(meant))
 
 
 def json_response(body: Any, status: int = 200) -> Response[str]:
@@ -166,6 +166,8 @@ def query_params(event: Event, allowed: frozenset[str]) -> dict[str, list[str]]:
     raw = event.get("rawQueryString") or ""
     if len(raw) > MAX_QUERY_BYTES:
         raise InvalidRequest("The query is too long")
+    if not is_text(raw):
+        raise InvalidRequest("The query is not valid UTF-8")
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, errors="strict")
     except ValueError:

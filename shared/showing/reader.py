@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.domain import access, transaction
+from shared.domain.customer import is_guest
 from shared.domain.errors import NotFound
 from shared.domain.merge import Data, Source
 from shared.domain.purchase import Purchase
@@ -21,11 +23,19 @@ from shared.storage.keys import Key, invoice_key, payment_link_key, purchase_key
 from shared.storage.products import products_of
 from shared.storage.records import Records
 from shared.storage.registry import Registry
-from shared.tenant import Tenant
+from shared.tenant import Tenant, account_of
+
+_T = TypeVar("_T")
 
 # How many of the newest rows are read to tell how one-off purchases were paid. An older
 # purchase whose payment carried no metadata of ours is shown without its payment method.
 RECENT_ROWS = 100
+# So many purchases a customer's page begins with.
+MOST_PURCHASES_SHOWN = 100
+# An answer stays below 1 MB: its purchases take less than this much of it, or are one.
+MOST_BYTES = 600_000
+# A purchase is paid within this time of when it is made, mostly.
+SOON_SECONDS = 86_400
 # Rows whose refunds' charges are read together.
 ROWS_AT_ONCE = 25
 
@@ -55,25 +65,57 @@ class Reader:
 
     def detail(
         self, tenant: Tenant, customer_id: str, *, limit: int
-    ) -> tuple[dict[str, Any], str | None]:
-        """The customer with every purchase and payment method and the newest transactions.
+    ) -> tuple[dict[str, Any], str | None, str | None]:
+        """The customer with the payment methods, the newest purchases and the newest transactions.
 
         Returns:
-            The answer without its transactions' cursor, and the position that stands for.
+            The answer without its cursors, and the positions that they stand for: of the
+            purchases, of the transactions.
 
         Raises:
             NotFound: no such customer in this store.
         """
         customer = self._customer(tenant, customer_id)
-        records = {a: self.records.account(tenant, a) for a in customer.accounts}
+        holders = self._holders(tenant, customer.accounts)
         rows = list(itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS))
-        page, position = self._page(tenant, rows, limit)
-        return {
-            "customer": customer.row,
-            "purchases": self._purchases(tenant, records, _paid_with(rows)),
-            "transactions": {"items": page},
-            "payment_methods": [m for a in customer.accounts for m in _methods_json(records[a])],
-        }, position
+        page, row_position = self._page(tenant, rows, limit)
+        purchases, position = self._purchases(
+            tenant, customer, holders, _paid_with(rows), limit=MOST_PURCHASES_SHOWN, position=None
+        )
+        methods = [m for records in holders.values() for m in _methods_json(records)]
+        return (
+            {
+                "customer": customer.row,
+                "purchases": purchases,
+                "transactions": {"items": page},
+                "payment_methods": methods,
+            },
+            position,
+            row_position,
+        )
+
+    def purchases(
+        self, tenant: Tenant, customer_id: str, *, limit: int, position: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of purchases, newest first, and the position of the next.
+
+        Raises:
+            NotFound: no such customer in this store.
+        """
+        customer = self._customer(tenant, customer_id)
+        # A purchase is paid when it is made, or soon after.
+        soon = None
+        if position is not None:
+            soon = f"TXN#{int(position.split('#')[0]) + SOON_SECONDS:011d}#"
+        rows = itertools.islice(self._rows(tenant, customer, soon), RECENT_ROWS)
+        return self._purchases(
+            tenant,
+            customer,
+            self._holders(tenant, customer.accounts),
+            _paid_with(rows),
+            limit=limit,
+            position=position,
+        )
 
     def purchase(
         self, tenant: Tenant, customer_id: str, account: str, purchase_id: str
@@ -84,12 +126,13 @@ class Reader:
             NotFound: no such purchase in this account.
         """
         customer = self._customer(tenant, customer_id)
-        records = {account: self.records.account(tenant, account)}
+        record = self.records.get(purchase_key(tenant, account, purchase_id))
+        if record is None or not record.purchase.visible:
+            raise NotFound
         rows = itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS)
-        for shown in self._purchases(tenant, records, _paid_with(rows)):
-            if shown["purchase_id"] == purchase_id:
-                return shown
-        raise NotFound
+        holders = self._holders(tenant, [account])
+        found = [(account, record.purchase)]
+        return self._purchases_json(tenant, found, holders, _paid_with(rows))[0]
 
     def transactions(
         self, tenant: Tenant, customer_id: str, *, limit: int, position: str | None
@@ -111,33 +154,78 @@ class Reader:
 
     # -- purchases --------------------------------------------------------------------------------
 
+    def _holders(self, tenant: Tenant, accounts: Iterable[str]) -> dict[str, list[Record]]:
+        """The profile and the payment methods of accounts; a guest has no payment methods."""
+        return {
+            account: self.records.account(tenant, account, last="PROFILE")
+            for account in accounts
+            if not is_guest(account)
+        }
+
     def _purchases(
         self,
         tenant: Tenant,
-        records: Mapping[str, list[Record]],
+        customer: CustomerEntry,
+        holders: Mapping[str, list[Record]],
+        paid_with: Mapping[str, Data],
+        *,
+        limit: int,
+        position: str | None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of the purchases that a customer's item lists, as they are now.
+
+        A page ends early where it would be too long for an answer.
+        """
+        listed = sorted(
+            (
+                (f"{bought.purchased_at:011d}#{purchase_id}", account, purchase_id)
+                for account, part in customer.accounts.items()
+                for purchase_id, bought in part.listed.items()
+            ),
+            reverse=True,
+        )
+        after = [one for one in listed if position is None or one[0] < position]
+        keys = {at: purchase_key(tenant, account, name) for at, account, name in after[:limit]}
+        records = self._by_key(keys.values())
+        found = {
+            at: (account_of(key.pk), records[key.pk, key.sk].purchase)
+            for at, key in keys.items()
+            if (key.pk, key.sk) in records and records[key.pk, key.sk].purchase.visible
+        }
+        shown: list[dict[str, Any]] = []
+        length = 0
+        each = self._purchases_json(tenant, list(found.values()), holders, paid_with)
+        for at, purchase in zip(found, each, strict=True):
+            length += len(json.dumps(purchase, ensure_ascii=False).encode())
+            if shown and length > MOST_BYTES:
+                break
+            shown.append(purchase)
+            position = at
+        is_last = len(shown) == len(found) and len(after) <= limit
+        return shown, None if is_last else position if shown else after[limit - 1][0]
+
+    def _purchases_json(
+        self,
+        tenant: Tenant,
+        found: Sequence[tuple[str, Purchase]],
+        holders: Mapping[str, list[Record]],
         paid_with: Mapping[str, Data],
     ) -> list[dict[str, Any]]:
-        found = [
-            (account, record.purchase)
-            for account, account_records in records.items()
-            for record in account_records
-            if record.key.kind == "PURCHASE" and record.purchase.visible
-        ]
-        found.sort(key=lambda p: (p[1].purchased_at, p[1].purchase_id), reverse=True)
         contexts = {
             account: Context(
-                methods=_methods(account_records),
+                methods=_methods(records),
                 charge_methods=paid_with,
-                default_method=_default_method(account_records),
+                default_method=_default_method(records),
             )
-            for account, account_records in records.items()
+            for account, records in holders.items()
         }
+        guest = Context(methods={}, charge_methods=paid_with, default_method=None)
         referred = self.context(tenant, [purchase for _, purchase in found])
         return [
             purchase_json(
                 purchase,
                 replace(
-                    contexts[account],
+                    contexts.get(account, guest),
                     products=referred[purchase.purchase_id].products,
                     standings=referred[purchase.purchase_id].standings,
                 ),
@@ -171,9 +259,23 @@ class Reader:
         position: str | None,
         page: int = RECENT_ROWS,
     ) -> Iterator[Row]:
-        """The rows of all of the customer's accounts after a position, newest first."""
+        """The rows of all of the customer's accounts after a position, newest first.
+
+        The customer's item lists those of its guests, so that all of them are read together.
+        """
+        accounts = [account for account in customer.accounts if not is_guest(account)]
+        of_guests = sorted(
+            (
+                (row, account)
+                for account, part in customer.accounts.items()
+                for row in part.rows
+                if position is None or row < position
+            ),
+            reverse=True,
+        )
         return heapq.merge(
-            *(self._account_rows(tenant, a, position, page) for a in customer.accounts),
+            *(self._account_rows(tenant, a, position, page) for a in accounts),
+            self._shown(self._guests_rows(tenant, of_guests, page)),
             key=lambda row: row.position,
             reverse=True,
         )
@@ -189,12 +291,23 @@ class Reader:
             first="TXN#",
             last=position or "TXN~",
         )
-        for record, refunded in self._with_charges(map(from_item, found)):
+        return self._shown(record for record in map(from_item, found) if record.key.sk != position)
+
+    def _guests_rows(
+        self, tenant: Tenant, places: Sequence[tuple[str, str]], page: int
+    ) -> Iterator[Record]:
+        for some in _batches(places, page):
+            keys = [Key(tenant.account_pk(account), sk) for sk, account in some]
+            records = self._by_key(keys)
+            yield from (records[k.pk, k.sk] for k in keys if (k.pk, k.sk) in records)
+
+    def _shown(self, records: Iterable[Record]) -> Iterator[Row]:
+        for record, refunded in self._with_charges(iter(records)):
             shown = transaction.view(record.sources, refunded)
-            if shown is not None and record.key.sk != position:
+            if shown is not None:
                 charge = record.sources.get("charge")
                 method = None if charge is None else charge.data.get("method")
-                yield Row(account, record.key.sk, shown, method)
+                yield Row(account_of(record.key.pk), record.key.sk, shown, method)
 
     def _with_charges(
         self, records: Iterator[Record]
@@ -265,6 +378,10 @@ class Reader:
     def _by_key(self, keys: Iterable[Key]) -> dict[tuple[str, str], Record]:
         items = self.records.table.batch_get((key.pk, key.sk) for key in keys)
         return {at: from_item(item) for at, item in items.items()}
+
+
+def _batches(places: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    return (places[at : at + size] for at in range(0, len(places), size))
 
 
 def _chats_of(purchase: Purchase, products: access.Products) -> frozenset[str]:

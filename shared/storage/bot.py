@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.clock import Clock, system_clock
+from shared.domain.key_parts import part
 from shared.domain.telegram import UNAUTHORIZED_PAUSE_SECONDS
 from shared.storage.dynamo import ConditionFailed, Table
 
@@ -168,7 +169,7 @@ class Bot:
             Seconds until that turn; ``None``, and no turn taken, where that is more than
             ``patience``.
         """
-        return self._turn(f"CHAT#{chat_id}", CHAT_GAP_MS, patience)
+        return self._turn(f"CHAT#{part(chat_id)}", CHAT_GAP_MS, patience)
 
     def turn_in_queue(self) -> float:
         """Seconds until this removal's turn, behind all others that found no slot."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.clock import Clock, system_clock
+from shared.domain.key_parts import part
 from shared.domain.telegram import NOT_NUMERIC, OTHER_STORE, POSITIVE, UNVERIFIED, is_chat_id
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import due_shard, dumps, from_item
@@ -301,4 +302,4 @@ def _unusable(chat_id: str) -> Standing:
 
 
 def _pk(chat_id: str) -> str:
-    return f"CHAT#{chat_id}"
+    return f"CHAT#{part(chat_id)}"

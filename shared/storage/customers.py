@@ -17,19 +17,29 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.domain.clock import Clock, system_clock
-from shared.domain.customer import Account, customer_id_of, identity, summarize
+from shared.domain.customer import (
+    MOST_ATTEMPTS,
+    Account,
+    Bought,
+    customer_id_of,
+    identity,
+    is_guest,
+    summarize,
+    within_bounds,
+)
 from shared.domain.errors import NotFound, TryAgainLater
 from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import Record, dumps, from_item
-from shared.storage.keys import profile_key, purchase_key
+from shared.storage.keys import Key, profile_key, purchase_key
+from shared.storage.products import products_of
 from shared.storage.records import MAX_CONFLICTS, Records
-from shared.tenant import Tenant
+from shared.tenant import Tenant, account_of
 
 IDS = "I"
 # DynamoDB takes 100 actions in a transaction; one is the customer's item.
@@ -45,12 +55,12 @@ class CustomerEntry:
 
     Attributes:
         row: the list's row, as the API answers it.
-        accounts: the billing accounts that are this customer, sorted.
+        accounts: the billing accounts that are this customer, by name.
     """
 
     customer_id: str
     row: Mapping[str, Any]
-    accounts: tuple[str, ...]
+    accounts: Mapping[str, Account]
 
 
 class _Moved(Exception):
@@ -58,16 +68,29 @@ class _Moved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """What :meth:`Customers.reindex` was asked for."""
+
+    account: str
+    was: str | None
+    rewrite: bool
+    changed: tuple[Key, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Stored:
     """A customer's item.
 
     Attributes:
+        parts: what each account adds, JSON by account; ``None`` in an item from before there were
+            any: the accounts are read then.
         digest: of what the rows hold besides the row itself.
         manifests: key sets; several while ``dirty``.
     """
 
     rev: int = 0
     accounts: tuple[str, ...] = ()
+    parts: str | None = None
     row: str | None = None
     digest: str | None = None
     manifests: tuple[Mapping[str, Any], ...] = ()
@@ -83,11 +106,18 @@ class Customers:
 
     Args:
         index_table: ``None`` in a function that only reads.
+        only_with_chats: only purchases of products that name a chat, or once did, count.
     """
 
     def __init__(
-        self, records_table: Table, index_table: Table | None = None, clock: Clock = system_clock
+        self,
+        records_table: Table,
+        index_table: Table | None = None,
+        clock: Clock = system_clock,
+        *,
+        only_with_chats: bool = False,
     ) -> None:
+        self.only_with_chats = only_with_chats
         self._table = records_table
         self._index = index_table
         self._records = Records(records_table, clock)
@@ -96,10 +126,13 @@ class Customers:
 
     def get(self, tenant: Tenant, customer_id: str) -> CustomerEntry | None:
         """A customer of this store; ``None`` where there is nobody to show."""
-        stored = self._stored(tenant, customer_id)
+        return self._entry(tenant, customer_id, self._stored(tenant, customer_id))
+
+    def _entry(self, tenant: Tenant, customer_id: str, stored: _Stored) -> CustomerEntry | None:
         if stored.row is None:
             return None
-        return CustomerEntry(customer_id, json.loads(stored.row), stored.accounts)
+        parts = self._parts(tenant, customer_id, stored)
+        return CustomerEntry(customer_id, json.loads(stored.row), parts)
 
     def everybody(self, tenant: Tenant, who: str) -> tuple[str, tuple[str, ...]] | None:
         """The id and the accounts of a customer, or of somebody who is known and never bought.
@@ -112,6 +145,22 @@ class Customers:
             customer_id = _filed_under(self._records.get(profile_key(tenant, who)))
         accounts = () if customer_id is None else self._stored(tenant, customer_id).accounts
         return (customer_id, accounts) if customer_id is not None and accounts else None
+
+    def not_listed(self, tenant: Tenant, customer_id: str) -> list[str]:
+        """Guests of a customer whose attempts are too many to be listed. It scans the table, where
+        there can be any: for operators only."""
+        stored = self._stored(tenant, customer_id)
+        parts = self._parts(tenant, customer_id, stored)
+        attempts = [b for part in parts.values() for b in part.listed.values() if not b.came_about]
+        if len(attempts) < MOST_ATTEMPTS:
+            return []
+        profiles = self._table.scan_all(
+            "begins_with(pk, :guests) AND sk = :profile AND contains(own, :customer_id)",
+            guests=tenant.account_pk("guest:"),
+            profile="PROFILE",
+            customer_id=customer_id,
+        )
+        return sorted({account_of(item["pk"]) for item in profiles} - parts.keys())
 
     def of_account(self, tenant: Tenant, account: str) -> CustomerEntry | None:
         """The customer an account is filed under."""
@@ -133,13 +182,13 @@ class Customers:
             for customer_id in filed.values()
             if customer_id is not None
         )
-        entries = {}
+        entries: dict[str, CustomerEntry] = {}
         for account, customer_id in filed.items():
-            stored = _unpack(items.get((tenant.customer_pk(customer_id or ""), "CUSTOMER")))
-            if customer_id is not None and stored.row is not None:
-                entries[account] = CustomerEntry(
-                    customer_id, json.loads(stored.row), stored.accounts
-                )
+            if customer_id is None:
+                continue
+            stored = _unpack(items.get((tenant.customer_pk(customer_id), "CUSTOMER")))
+            entry = self._entry(tenant, customer_id, stored)
+            entries |= {} if entry is None else {account: entry}
         return entries
 
     def purchase(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:
@@ -149,9 +198,12 @@ class Customers:
             NotFound: there is no such customer in this store, or no such purchase of theirs.
         """
         customer = self.get(tenant, customer_id)
-        for account in () if customer is None else customer.accounts:
-            record = self._records.get(purchase_key(tenant, account, purchase_id))
-            if record is not None and record.purchase.visible:
+        accounts = () if customer is None else customer.accounts
+        keys = [purchase_key(tenant, account, purchase_id) for account in accounts]
+        items = self._table.batch_get((key.pk, key.sk) for key in keys)
+        found = [from_item(items[k.pk, k.sk]) for k in keys if (k.pk, k.sk) in items]
+        for record in found:
+            if record.purchase.visible:
                 return record
         raise NotFound
 
@@ -162,6 +214,45 @@ class Customers:
     def _stored(self, tenant: Tenant, customer_id: str) -> _Stored:
         return _unpack(self._table.get(tenant.customer_pk(customer_id), "CUSTOMER"))
 
+    def _parts(self, tenant: Tenant, customer_id: str, stored: _Stored) -> dict[str, Account]:
+        """What each account of a customer adds to it, as it is filed."""
+        if stored.parts is not None:
+            parts = json.loads(stored.parts)
+            return {name: Account.from_json(name, part) for name, part in parts.items()}
+        return self._as_recorded(tenant, customer_id, stored.accounts)
+
+    def _as_recorded(
+        self, tenant: Tenant, customer_id: str, names: Iterable[str]
+    ) -> dict[str, Account]:
+        """What each of these accounts that are this customer adds, from the accounts' records."""
+        accounts = []
+        for name in sorted(names):
+            records = self._account_records(tenant, name)
+            if _holds_anything(records) and self._whose(tenant, name, records) == customer_id:
+                accounts.append(_account(name, self._that_count(tenant, records)))
+        return within_bounds(accounts)
+
+    def _that_count(self, tenant: Tenant, records: list[Record]) -> list[Record]:
+        """The records without the purchases that :attr:`only_with_chats` leaves out."""
+        if not self.only_with_chats:
+            return records
+        purchases = [record.purchase for record in records if record.key.kind == "PURCHASE"]
+        products = products_of(self._table, tenant, purchases)
+        opening = {
+            purchase_id
+            for purchase_id, found in products.items()
+            if any(product.ever_opened_a_chat for product in found.values())
+        }
+        return [
+            record
+            for record in records
+            if record.key.kind != "PURCHASE" or record.purchase.purchase_id in opening
+        ]
+
+    def _account_records(self, tenant: Tenant, account: str) -> list[Record]:
+        last = "TXN~" if is_guest(account) else "PURCHASE~"
+        return self._records.account(tenant, account, "PROFILE", last)
+
     # -- bringing the list up to date -------------------------------------------------------------
 
     def reindex(
@@ -169,6 +260,7 @@ class Customers:
         tenant: Tenant,
         account: str,
         *,
+        changed: Iterable[Key] | None = None,
         profile: Record | None = None,
         was: str | None = None,
         rewrite: bool = False,
@@ -178,6 +270,8 @@ class Customers:
         Does nothing but reads where the list shows everything already.
 
         Args:
+            changed: the account's records, besides its profile, that may not be shown yet: only
+                these are read. ``None``: any of them.
             profile: the account's, by somebody who has just read or written it: saves a call.
             was: a customer the account was filed under, where its profile doesn't tell any more.
             rewrite: write every row, also those that should be there.
@@ -185,9 +279,12 @@ class Customers:
         Raises:
             TryAgainLater: other writers got in the way too often.
         """
+        asked = _Asked(
+            account, was, rewrite, None if changed is None or rewrite else tuple(changed)
+        )
         for attempt in range(MAX_CONFLICTS):
             try:
-                self._reindex(tenant, account, was, rewrite, profile)
+                self._reindex(tenant, asked, profile)
             except (ConditionFailed, Contention, _Moved):
                 profile = None
                 # Jitter of a retry, not a secret.
@@ -197,41 +294,41 @@ class Customers:
                 return
         raise TryAgainLater("too many writers of one customer")
 
-    def _reindex(
-        self, tenant: Tenant, account: str, was: str | None, rewrite: bool, seen: Record | None
-    ) -> None:
-        if seen is not None and seen.sources:
-            profile, records = seen, [seen]
-        else:
-            records = self._records.account(tenant, account, "PROFILE")
-            profile = _profile(records) or Record(profile_key(tenant, account))
+    def _reindex(self, tenant: Tenant, asked: _Asked, seen: Record | None) -> None:
+        account = asked.account
+        key = profile_key(tenant, account)
+        profile = seen or self._records.get(key) or Record(key)
+        records = [profile]
+        if not profile.sources:
+            records = self._account_records(tenant, account)
+            profile = _profile(records) or Record(key)
+            asked = replace(asked, changed=None)
         customer_id = self._whose(tenant, account, records) if _holds_anything(records) else None
-        known = {profile.own.get("customer_id"), was, *profile.own.get("left", ())}
+        known = {profile.own.get("customer_id"), asked.was, *profile.own.get("left", ())}
         left = sorted(known - {None, customer_id})
         own: dict[str, Any] = {"customer_id": customer_id} if customer_id else {}
         moving = {**own, "left": left} if left else own
         # Into the new one first: a customer is for a moment in two places, but never in none. Its
         # profile says from that moment on which ones it has to be taken out of.
-        filed, filing = profile, None
+        filed, filing, marked = profile, None, records
         if customer_id is not None:
             if profile.own != moving or profile.reindex_at is not None:
                 filed, filing = self._records.file(profile, moving, marked=bool(left))
-            records = self._bring_up_to_date(
+            marked = self._bring_up_to_date(
                 tenant,
                 customer_id,
-                account,
-                rewrite=rewrite,
-                profile=profile,
+                asked,
+                profile,
                 filing=filing,
                 is_new=seen is profile and profile.rev == 1,
             )
         for other in left:
-            self._bring_up_to_date(tenant, other, account, rewrite=rewrite)
+            self._take_out(tenant, other, asked)
         if left and filed.rev:
             self._table.transact([self._records.file(filed, own, marked=False)[1]])
         elif filing is None and filed.rev:
             self._records.indexed(filed)
-        for record in records:
+        for record in marked:
             if record.key.kind != "PROFILE":
                 self._records.indexed(record)
 
@@ -245,18 +342,16 @@ class Customers:
         self,
         tenant: Tenant,
         customer_id: str,
-        account: str,
+        asked: _Asked,
+        profile: Record,
         *,
-        rewrite: bool,
-        profile: Record | None = None,
-        filing: Item | None = None,
-        is_new: bool = False,
+        filing: Item | None,
+        is_new: bool,
     ) -> list[Record]:
-        """Write a customer's item and rows, where they differ.
+        """Write a customer's item and rows, where an account of it adds something else to them.
 
         Args:
-            profile: of the account that is this customer's, as it was read before; ``None``: the
-                account is to be taken out.
+            profile: of the account, as it was read before.
             filing: to be written together with the customer's item.
             is_new: there is hardly an item yet, and none is looked for. If there is one after all,
                 the write is refused: items are never deleted, so one that isn't there when it is
@@ -268,24 +363,28 @@ class Customers:
         Raises:
             _Moved: the profile was written since.
         """
+        account, rewrite = asked.account, asked.rewrite
         stored = _Stored() if is_new else self._stored(tenant, customer_id)
-        found = self._accounts(tenant, {*stored.accounts, account})
-        if profile is not None and (_profile(found[account]) or Record(profile.key)) != profile:
+        parts = {} if is_new else self._parts(tenant, customer_id, stored)
+        if rewrite:
+            parts = self._as_recorded(tenant, customer_id, stored.accounts)
+        if asked.changed is None or account not in parts:
+            records = self._account_records(tenant, account)
+            part = _account(account, self._that_count(tenant, records))
+        else:
+            keys = {(key.pk, key.sk): key for key in (profile.key, *asked.changed)}
+            items = self._table.batch_get(keys)
+            records = [from_item(items[at]) for at in keys if at in items]
+            gone = [key for at, key in keys.items() if at not in items]
+            counting = self._that_count(tenant, records)
+            gone += [record.key for record in records if record not in counting]
+            part = _account(account, counting, before=parts[account], gone=gone)
+        if (_profile(records) or Record(profile.key)) != profile:
             raise _Moved
-        marked = [r for r in found[account] if r.reindex_at is not None and r.key.kind != "PROFILE"]
-        members, entry = self._members(tenant, customer_id, found)
-        if profile is None and account in members:
-            raise _Moved  # back again: its profile must say so before the list shows it here
-        if not members and not stored.rev:
-            return marked
-        after = replace(
-            stored,
-            accounts=members,
-            row=None if entry is None else entry.row,
-            digest=None if entry is None else _digest(entry),
-            manifests=() if entry is None else (_manifest(entry),),
-            dirty=False,
-        )
+        marked = [r for r in records if r.reindex_at is not None and r.key.kind != "PROFILE"]
+        parts = within_bounds({**parts, account: part}.values())
+        entry = self._entry_of(customer_id, parts)
+        after = _after(stored, parts, entry)
         if after == stored and not rewrite and filing is None:
             return marked
         at_once = self._write(
@@ -300,20 +399,32 @@ class Customers:
         )
         return [] if at_once else marked
 
-    def _accounts(self, tenant: Tenant, names: Iterable[str]) -> dict[str, list[Record]]:
-        return {name: self._records.account(tenant, name, "PROFILE") for name in sorted(names)}
+    def _take_out(self, tenant: Tenant, customer_id: str, asked: _Asked) -> None:
+        """Write a customer's item and rows without an account.
 
-    def _members(
-        self, tenant: Tenant, customer_id: str, found: Mapping[str, list[Record]]
-    ) -> tuple[tuple[str, ...], Entry | None]:
-        """The accounts that are this customer, and what the index should hold of it."""
-        members = {
-            name: _account(name, records)
-            for name, records in found.items()
-            if _holds_anything(records) and self._whose(tenant, name, records) == customer_id
-        }
-        row = summarize(customer_id, members.values())
-        return tuple(members), None if row is None else entry_of(row)
+        Raises:
+            _Moved: the account is this customer's again: its profile must say so before the list
+                shows it here.
+        """
+        account, rewrite = asked.account, asked.rewrite
+        stored = self._stored(tenant, customer_id)
+        if account in self._as_recorded(tenant, customer_id, [account]):
+            raise _Moved
+        if account not in stored.accounts and not rewrite:
+            return
+        parts = self._parts(tenant, customer_id, stored)
+        if rewrite:
+            parts = self._as_recorded(tenant, customer_id, stored.accounts)
+        parts.pop(account, None)
+        entry = self._entry_of(customer_id, parts)
+        after = _after(stored, parts, entry)
+        if after != stored or (rewrite and stored.rev):
+            self._write(tenant, customer_id, stored, after, entry=entry, rewrite=rewrite)
+
+    def _entry_of(self, customer_id: str, parts: Mapping[str, Account]) -> Entry | None:
+        """What the index should hold of a customer."""
+        row = summarize(customer_id, parts.values(), only_purchases=self.only_with_chats)
+        return None if row is None else entry_of(row)
 
     def _write(
         self,
@@ -324,8 +435,8 @@ class Customers:
         *,
         entry: Entry | None,
         rewrite: bool,
-        filing: list[Item],
-        marked: list[Record],
+        filing: Sequence[Item] = (),
+        marked: Sequence[Record] = (),
     ) -> bool:
         """Write a customer's item and the rows that differ, if the marked records are as they were.
 
@@ -378,18 +489,20 @@ class Customers:
     def is_shown(self, tenant: Tenant, account: str) -> bool:
         """Whether the list shows exactly what the records say of an account's customer, or is
         known to be behind, so that the sweep will bring it up to date."""
-        records = self._records.account(tenant, account, "PROFILE")
+        records = self._account_records(tenant, account)
         customer_id = self._whose(tenant, account, records)
         profile = _profile(records)
         stored = self._stored(tenant, customer_id)
-        found = self._accounts(tenant, {*stored.accounts, account})
+        names = {*stored.accounts, account}
+        found = {name: self._account_records(tenant, name) for name in names}
         if any(r.reindex_at is not None for part in found.values() for r in part):
             return True
-        members, entry = self._members(tenant, customer_id, found)
+        parts = self._as_recorded(tenant, customer_id, names)
+        entry = self._entry_of(customer_id, parts)
         wanted = {} if entry is None else _rows(tenant, entry)
         shown = self._index_table().batch_get((row["pk"], row["sk"]) for row in wanted.values())
         return (
-            stored.accounts == members
+            stored.accounts == tuple(sorted(parts))
             and stored.keys == frozenset(wanted)
             and all(shown.get((row["pk"], row["sk"])) == row for row in wanted.values())
             and (not _holds_anything(records) or _filed_under(profile) == customer_id)
@@ -430,6 +543,7 @@ class Customers:
             "sk": "CUSTOMER",
             "rev": before.rev + 1,
             "accounts": dumps(after.accounts),
+            "parts": after.parts,
             "row": after.row,
             "digest": after.digest,
             "manifests": dumps(after.manifests),
@@ -446,6 +560,7 @@ def _unpack(item: Item | None) -> _Stored:
     return _Stored(
         rev=item["rev"],
         accounts=tuple(json.loads(item["accounts"])),
+        parts=item.get("parts"),
         row=item.get("row"),
         digest=item.get("digest"),
         manifests=tuple(json.loads(item["manifests"])),
@@ -461,10 +576,49 @@ def _filed_under(profile: Record | None) -> str | None:
     return None if profile is None else profile.own.get("customer_id")
 
 
-def _account(name: str, records: Iterable[Record]) -> Account:
-    profile = _profile(records)
-    sources = {} if profile is None else profile.sources
-    return Account(name, sources, tuple(r.purchase for r in records if r.key.kind == "PURCHASE"))
+def _account(
+    name: str,
+    records: Iterable[Record],
+    *,
+    before: Account | None = None,
+    gone: Iterable[Key] = (),
+) -> Account:
+    """What an account adds to its customer.
+
+    Args:
+        records: all that matter, or those that changed since ``before``.
+        gone: those that are not there any more.
+    """
+    bought = {} if before is None else dict(before.bought)
+    rows = set[str]() if before is None else set(before.rows)
+    profile = {} if before is None else before.profile
+    for key in gone:
+        bought.pop(key.sk.removeprefix("PURCHASE#"), None)
+        rows.discard(key.sk)
+    for record in records:
+        match record.key.kind:
+            case "PROFILE":
+                profile = record.sources
+            case "PURCHASE":
+                purchase = record.purchase
+                shown = Bought.of(purchase)
+                bought.pop(purchase.purchase_id, None)
+                bought |= {} if shown is None else {purchase.purchase_id: shown}
+            case "TXN" if is_guest(name):
+                rows.add(record.key.sk)
+    return Account(name, profile, bought, frozenset(rows))
+
+
+def _after(stored: _Stored, parts: Mapping[str, Account], entry: Entry | None) -> _Stored:
+    return replace(
+        stored,
+        accounts=tuple(sorted(parts)),
+        parts=dumps({name: part.to_json() for name, part in parts.items()}),
+        row=None if entry is None else entry.row,
+        digest=None if entry is None else _digest(entry),
+        manifests=() if entry is None else (_manifest(entry),),
+        dirty=False,
+    )
 
 
 def _holds_anything(records: Iterable[Record]) -> bool:

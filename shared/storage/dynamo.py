@@ -308,6 +308,21 @@ class Table:
             if start is None:
                 return
 
+    def scan_all(self, condition: str, **values: Any) -> Iterator[Item]:
+        """Every item of the whole table for which a condition holds: for operators only."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "ConsistentRead": True,
+            "FilterExpression": condition,
+            "ExpressionAttributeValues": _values(values),
+        }
+        while True:
+            answer = self._call("scan", **request)
+            yield from map(unmarshal, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     def rows_of_index(self, index: str, most_pages: int) -> Iterator[Item]:
         """The rows of a sparse index, of all partitions; at most so many pages of 1 MB."""
         request: dict[str, Any] = {"TableName": self.name, "IndexName": index}

@@ -50,6 +50,18 @@ FACTS: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
     "PROFILE": customer_rules.source_facts,
 }
 
+
+def facts_rule(key: Key) -> Callable[[str, Mapping[str, Any]], Any] | None:
+    """What of a record's sources the customer list depends on; ``None``: nothing.
+
+    Of a guest's transaction only that there is one: the customer's item lists them, because a
+    customer may have hundreds of guests, which nobody wants to read one by one.
+    """
+    if key.kind == "TXN" and key.is_guests:
+        return lambda *_: True
+    return FACTS.get(key.kind)
+
+
 SAID: Mapping[str, Callable[[str, Mapping[str, Any]], Any]] = {
     "PURCHASE": purchase.said,
     "PRODUCT": lambda _, data: list(data["chats"]),
@@ -116,10 +128,13 @@ def facts_of(record: Record | None) -> Any:
     if record.key.kind == "PURCHASE":
         # Of the whole: a charge tells of a purchase what its session will tell again.
         return (purchase.facts(record.purchase), record.seen, record.products)
-    rule = FACTS.get(record.key.kind)
+    rule = facts_rule(record.key)
     if rule is None:
         return ()
-    facts = {name: rule(name, source.data) for name, source in record.sources.items()}
+    if record.key.kind == "TXN":
+        return True
+    sources = customer_rules.that_count(record.sources)
+    facts = {name: rule(name, source.data) for name, source in sources.items()}
     return (facts, record.seen)
 
 
@@ -141,7 +156,7 @@ def meta_of(source: Source) -> str:
 
 def to_item(record: Record) -> Item:
     """A record as the item that is stored."""
-    rule = FACTS.get(record.key.kind)
+    rule = facts_rule(record.key)
     item: Item = {
         "pk": record.key.pk,
         "sk": record.key.sk,

@@ -1,4 +1,8 @@
-"""Where records are kept: the keys of their items."""
+"""Where records are kept: the keys of their items.
+
+Every function raises :class:`shared.domain.key_parts.NotAKey` (a ``ValueError``) for an id that
+can't be part of a key.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.domain.key_parts import moment, part
 from shared.tenant import Tenant, store_of
 
 DUE_INDEX = "due"
@@ -44,17 +49,17 @@ def profile_key(tenant: Tenant, account: str) -> Key:
 
 
 def purchase_key(tenant: Tenant, account: str, purchase_id: str) -> Key:
-    return Key(tenant.account_pk(account), f"PURCHASE#{purchase_id}", tenant.ref(purchase_id))
+    return Key(tenant.account_pk(account), f"PURCHASE#{part(purchase_id)}", tenant.ref(purchase_id))
 
 
 def method_key(tenant: Tenant, account: str, payment_method_id: str) -> Key:
-    return Key(tenant.account_pk(account), f"METHOD#{payment_method_id}")
+    return Key(tenant.account_pk(account), f"METHOD#{part(payment_method_id)}")
 
 
 def transaction_key(tenant: Tenant, account: str, created_at: int, transaction_id: str) -> Key:
     return Key(
         tenant.account_pk(account),
-        f"TXN#{created_at:011d}#{transaction_id}",
+        f"TXN#{moment(created_at)}#{part(transaction_id)}",
         tenant.ref(transaction_id),
     )
 
@@ -63,24 +68,27 @@ def invoice_key(
     tenant: Tenant, account: str, invoice_id: str, subscription: str | None = None
 ) -> Key:
     return Key(
-        tenant.account_pk(account), f"INVOICE#{invoice_id}", tenant.ref(invoice_id), subscription
+        tenant.account_pk(account),
+        f"INVOICE#{part(invoice_id)}",
+        tenant.ref(invoice_id),
+        subscription,
     )
 
 
 def payment_link_key(tenant: Tenant, account: str, payment: str) -> Key:
     """Which invoice a PaymentIntent, or a charge without one, paid, and with it which
     subscription."""
-    return Key(tenant.account_pk(account), f"LINK#{payment}")
+    return Key(tenant.account_pk(account), f"LINK#{part(payment)}")
 
 
 def product_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:
     """The same id in live and in test mode is two products."""
-    return Key(tenant.products_pk(), f"PRODUCT#{'live' if livemode else 'test'}#{product_id}")
+    return Key(tenant.products_pk(), f"PRODUCT#{_mode(livemode)}#{part(product_id)}")
 
 
 def product_key_without_mode(tenant: Tenant, product_id: str) -> Key:
     """Where products were kept before their keys had a mode: it stands for both."""
-    return Key(tenant.products_pk(), f"PRODUCT#{product_id}")
+    return Key(tenant.products_pk(), f"PRODUCT#{part(product_id)}")
 
 
 def product_keys(
@@ -99,18 +107,17 @@ def product_keys(
 def replan_key(tenant: Tenant, product_id: str, livemode: bool) -> Key:
     """A note that the past of a product turned out to be another: purchases of it that are over
     must be looked at again."""
-    return Key(tenant.products_pk(), f"REPLAN#{'live' if livemode else 'test'}#{product_id}")
+    return Key(tenant.products_pk(), f"REPLAN#{_mode(livemode)}#{part(product_id)}")
 
 
 def sold_key(tenant: Tenant, product_id: str, livemode: bool, purchase_id: str) -> Key:
     """A note that a purchase is, or was, of a product."""
-    mode = "live" if livemode else "test"
-    return Key(tenant.sold_pk(mode, product_id), f"SOLD#{purchase_id}")
+    return Key(tenant.sold_pk(_mode(livemode), product_id), f"SOLD#{part(purchase_id)}")
 
 
 def chat_key(tenant: Tenant, chat_id: str) -> Key:
     """That a store names a chat, and what the bot found there."""
-    return Key(tenant.chats_pk(), f"CHAT#{chat_id}")
+    return Key(tenant.chats_pk(), f"CHAT#{part(chat_id)}")
 
 
 def retry_key(tenant: Tenant) -> Key:
@@ -129,3 +136,7 @@ def due_key(item: Mapping[str, Any]) -> Key:
         return key
     _, mode, product_id = key.sk.split("#", 2)
     return replan_key(store_of(key.pk), product_id, mode == "live")
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"

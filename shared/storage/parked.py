@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from shared.domain.clock import Clock, system_clock
+from shared.domain.key_parts import is_id, moment, sort_key
 from shared.storage.dynamo import Table
 from shared.tenant import Tenant
 
@@ -26,6 +29,8 @@ class ParkedEvent:
     """One event as it came in.
 
     Attributes:
+        event_id: see :func:`id_of`.
+        created_at: seconds since the epoch; 0 where the event doesn't say.
         origin: ``stripe`` or ``store``: who has to apply it.
         reason: why it was parked, without personal data.
     """
@@ -101,4 +106,10 @@ def _pk(tenant: Tenant | None) -> str:
 
 
 def _sk(event: ParkedEvent, part: int) -> str:
-    return f"{event.created_at:011d}#{event.event_id}#{part:02d}"
+    return sort_key(f"{moment(event.created_at)}#{event.event_id}#{part:02d}")
+
+
+def id_of(told: Any, body: bytes) -> str:
+    """The id under which an event is parked: its own or, where what it tells can be none, a digest
+    of its body."""
+    return told if is_id(told) else f"body-{hashlib.sha256(body).hexdigest()[:32]}"

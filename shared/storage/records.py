@@ -22,12 +22,12 @@ from shared.domain.timeline import UNTOLD, WITHOUT_BEFORE, Point, Timeline
 from shared.settings import SETTLE_SECONDS
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import (
-    FACTS,
     SAID,
     Record,
     due_shard,
     dumps,
     facts_of,
+    facts_rule,
     from_item,
     meta_of,
     to_item,
@@ -93,11 +93,14 @@ class Records:
         )
         return [item for item in items if tenant.owns(item["pk"])]
 
-    def account(self, tenant: Tenant, account: str, first: str = "METHOD#") -> list[Record]:
+    def account(
+        self, tenant: Tenant, account: str, first: str = "METHOD#", last: str = "PURCHASE~"
+    ) -> list[Record]:
         """Payment methods, profile and purchases of an account, in one query.
 
         Args:
             first: ``"PROFILE"`` leaves the payment methods out.
+            last: ``"PROFILE"`` leaves the purchases out, ``"TXN~"`` takes the transactions in.
         """
         return [
             from_item(item)
@@ -105,7 +108,7 @@ class Records:
                 "pk = :pk AND sk BETWEEN :first AND :last",
                 pk=tenant.account_pk(account),
                 first=first,
-                last="PURCHASE~",
+                last=last,
             )
         ]
 
@@ -178,7 +181,7 @@ class Records:
 
     def _observe_without_reading(self, key: Key, seen: Observation, ids: frozenset[str]) -> Outcome:
         source = merge.applied(None, seen)
-        rule = FACTS.get(key.kind)
+        rule = facts_rule(key)
         if rule is not None and (seen.rank == 0 or seen.terminal):
             if seen.terminal:
                 raise ConditionFailed(self.table.get(key.pk, key.sk))
@@ -262,7 +265,7 @@ class Records:
                 after = replace(after, seen=after.seen | ids)
             if after is None or after == before:
                 return Outcome(stored=False, record=before, before=before)
-            changed = after.key.kind in FACTS and facts_of(before) != facts_of(after)
+            changed = facts_rule(after.key) is not None and facts_of(before) != facts_of(after)
             if changed:
                 after = replace(after, reindex_at=self._now())
             after = self._settling(before, after)

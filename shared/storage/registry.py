@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from shared.domain.key_parts import part
 from shared.storage.dynamo import ConditionFailed, Item, Table
 from shared.tenant import Tenant
 
@@ -62,7 +63,7 @@ class Registry:
         known = self._known.get(account)
         if known is not None and known[0] > self.monotonic():
             return known[1]
-        item = self.table.get(_PK, f"STORE#{account}")
+        item = self.table.get(_PK, _store_sk(account))
         if item is None:
             return None
         found = Connection(Tenant(item["store"]), account, item.get("disconnected_at"))
@@ -87,7 +88,7 @@ class Registry:
         try:
             self.table.update_blind(
                 _PK,
-                f"STORE#{account}",
+                _store_sk(account),
                 "SET #store = :store REMOVE disconnected_at",
                 "attribute_not_exists(pk) OR #store = :store",
                 {"#store": "store"},
@@ -152,7 +153,7 @@ class Registry:
 
     def telegram_owners(self, tenant: Tenant) -> frozenset[str]:
         """Telegram users whose chats are the store's without further ado."""
-        prefix = _owner_sk(tenant, "")
+        prefix = f"OWNER#{tenant.store_id}#"
         return frozenset(item["sk"].removeprefix(prefix) for item in self._items(prefix))
 
     def add_telegram_owner(self, tenant: Tenant, user_id: str) -> None:
@@ -179,7 +180,7 @@ class Registry:
         try:
             self.table.update_blind(
                 _PK,
-                f"STORE#{account}",
+                _store_sk(account),
                 expression,
                 "attribute_exists(pk) AND (attribute_not_exists(changed_at) OR changed_at < :at)",
                 at=at,
@@ -189,5 +190,9 @@ class Registry:
         self._known.pop(account, None)
 
 
+def _store_sk(account: str) -> str:
+    return f"STORE#{part(account)}"
+
+
 def _owner_sk(tenant: Tenant, user_id: str) -> str:
-    return f"OWNER#{tenant.store_id}#{user_id}"
+    return f"OWNER#{tenant.store_id}#{part(user_id)}"

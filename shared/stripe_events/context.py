@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shared.domain import merge, well_formed
 from shared.domain import stripe_objects as of
-from shared.domain import well_formed
 from shared.domain.clock import Clock, system_clock
 from shared.domain.customer import is_guest
 from shared.domain.errors import TryAgainLater
@@ -28,6 +28,9 @@ from shared.storage.registry import Registry
 from shared.stripe_events.event import Event, Unappliable
 from shared.stripe_events.guests import Guests
 from shared.tenant import Tenant, account_of
+
+# A process remembers so many.
+MOST_PAYERS = 2000
 
 Normalise = Callable[[Mapping[str, Any]], Raw]
 
@@ -60,7 +63,14 @@ def purchase_of(tenant: Tenant, account: str, payment: Raw) -> Key:
 class ReindexCustomers(Protocol):
     """Brings the customer list up to date (:class:`shared.storage.customers.Customers`)."""
 
-    def reindex(self, tenant: Tenant, account: str, *, profile: Record | None = None) -> None: ...
+    def reindex(
+        self,
+        tenant: Tenant,
+        account: str,
+        *,
+        changed: Iterable[Key] | None = None,
+        profile: Record | None = None,
+    ) -> None: ...
 
 
 class RecentInvoices:
@@ -92,6 +102,7 @@ class Services:
     Attributes:
         wake: sets the schedules that a purchase now needs; never fails.
         count: counts something an operator should know of.
+        payers: profiles that say, as this process knows, that their customer has paid.
     """
 
     records: Records
@@ -103,6 +114,7 @@ class Services:
     count: Callable[[str], None]
     clock: Clock = system_clock
     invoices: RecentInvoices = field(default_factory=RecentInvoices)
+    payers: set[Key] = field(default_factory=set)
 
     @property
     def guests(self) -> Guests:
@@ -159,6 +171,8 @@ class Context:
             rank=self.stage,
             terminal=terminal(data),
         )
+        if "expiry_not_understood" in data:
+            seen = merge.provisional(seen)
         return self._observe(key, seen, self._fetching(source, normalise, fetch, terminal))
 
     def check(self, *normalise: Normalise) -> None:
@@ -194,6 +208,24 @@ class Context:
         """Store something the event says in passing that never changes again."""
         seen = Observation(source, data, self.event.created_at, self.event.id, rank=stage)
         return self._observe(key, seen, lambda: self._fetched(source, data))
+
+    def paid(self, account: str) -> list[Outcome]:
+        """Note that a Stripe customer has paid, where no purchase says so: its transactions are
+        shown."""
+        key, known = profile_key(self.tenant, account), self.services.payers
+        if is_guest(account) or key in known:
+            return []
+        profile = self.services.records.get(key)
+        outcomes = []
+        if profile is None or "money" not in profile.sources:
+            # Every event says the same, so the first one that comes must store the same.
+            data = {"has_paid": True}
+            seen = Observation("money", data, created_at=0, event_id="", rank=1)
+            outcomes.append(self._observe(key, seen, lambda: self._fetched("money", data)))
+        if len(known) >= MOST_PAYERS:
+            known.clear()
+        known.add(key)
+        return outcomes
 
     def _observe(self, key: Key, seen: Observation, fetch: Callable[[], Fetched | None]) -> Outcome:
         ids = of.users_of(seen.data) if key.kind == "PURCHASE" else frozenset[str]()
@@ -250,7 +282,8 @@ class Context:
         if profile is None:
             profile = next((o.record for o in looked_at if _kind(o) == "PROFILE"), None)
         if any(map(_is_pending, looked_at)) or (profile and profile.reindex_at is not None):
-            self.services.customers.reindex(self.tenant, account, profile=profile)
+            changed = [outcome.record.key for outcome in looked_at if outcome.record is not None]
+            self.services.customers.reindex(self.tenant, account, changed=changed, profile=profile)
             if is_guest(account):
                 # The list may have been told of what was moved meanwhile: it is a write like
                 # any other, and whoever writes looks for the note afterwards.
@@ -275,9 +308,10 @@ class Context:
         """
         guests, customers = self.services.guests, self.services.customers
         for _ in range(MAX_CONFLICTS):
-            if not guests.adopt(self.tenant, guest, account):
+            moved = guests.adopt(self.tenant, guest, account)
+            if not moved:
                 return
-            customers.reindex(self.tenant, account)
+            customers.reindex(self.tenant, account, changed=moved)
             customers.reindex(self.tenant, guest)
             guests.forget(self.tenant, guest)
         raise TryAgainLater("a guest's records keep coming")
@@ -352,12 +386,13 @@ class Context:
             raise Unappliable("its charge is not in this account") from None
         account = payer_of(raw)
         key = charge_key(self.tenant, account, raw)
-        records.refresh(key, Fetched("charge", of.charge(raw), asked_at))
+        outcomes = [records.refresh(key, Fetched("charge", of.charge(raw), asked_at))]
         if of.names_product_or_user(raw) and not of.pays_invoice(raw):
             data = of.charge_of_purchase(raw)
             fetched = Fetched("charge", data, asked_at)
             purchase = purchase_of(self.tenant, account, raw)
-            self.settle(account, records.refresh(purchase, fetched, of.users_of(data)))
+            outcomes.append(records.refresh(purchase, fetched, of.users_of(data)))
+        self.settle(account, *outcomes)
         return key
 
 

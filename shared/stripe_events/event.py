@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import stripe_objects as of
+from shared.domain.key_parts import is_id
+from shared.domain.merge import is_event_time
 from shared.domain.stripe_objects import Raw
 
 # In place of something that is told as an account and can't be one: no store has registered it.
@@ -46,20 +48,20 @@ class Event:
     previous: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, body: Any) -> Event:
+    def parse(cls, body: Mapping[str, Any]) -> Event:
         """The event of a body.
 
         Raises:
-            ValueError: this is no event with its object in it.
+            ValueError: it is malformed.
         """
-        if not isinstance(body, dict) or body.get("object") != "event":
-            raise ValueError("not an event")
         data = body.get("data")
-        data = data if isinstance(data, dict) else {}
-        about = data.get("object")
-        typed = isinstance(body.get("id"), str) and isinstance(body.get("type"), str)
-        if not typed or not isinstance(body.get("created"), int) or not isinstance(about, dict):
-            raise ValueError("not an event with an object")
+        about = data.get("object") if isinstance(data, dict) else None
+        if not is_id(body.get("id")) or not isinstance(body.get("type"), str):
+            raise ValueError("an event without id or type")
+        if not isinstance(data, dict) or not isinstance(about, dict):
+            raise ValueError("an event without its object")
+        if not is_event_time(body.get("created")) or type(body.get("livemode")) is not bool:
+            raise ValueError("an event without its time or mode")
         previous = data.get("previous_attributes")
         previous = previous if isinstance(previous, dict) else None
         about = of.since_2025(about, body.get("api_version"))
@@ -67,17 +69,21 @@ class Event:
             id=body["id"],
             type=body["type"],
             created_at=body["created"],
-            livemode=bool(body.get("livemode")),
-            account=_account(body),
+            livemode=body["livemode"],
+            account=connected_account(body),
             object=about,
             before=of.before(about, previous),
             previous=previous or {},
         )
 
 
-def _account(body: Mapping[str, Any]) -> str | None:
-    """Before API version 2017-05-25 an account is told as ``user_id``
-    (https://docs.stripe.com/changelog/2017-05-25/events-connect-specify-originating-account)."""
+def connected_account(body: Mapping[str, Any]) -> str | None:
+    """The account that an event is of; ``None``: the platform's own, :data:`NO_ACCOUNT`: what is
+    told is none.
+
+    Before API version 2017-05-25 an account is told as ``user_id``
+    (https://docs.stripe.com/changelog/2017-05-25/events-connect-specify-originating-account).
+    """
     told = body.get("account")
     if told is None:
         told = body.get("user_id")

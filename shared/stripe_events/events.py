@@ -211,8 +211,7 @@ def _on_session(context: Context, outcome: str) -> None:
 def _on_payment_session(context: Context, outcome: str) -> None:
     raw, account = context.raw, payer_of(context.raw)
     key = purchase_of(context.tenant, account, raw)
-    guest = of.guest(raw.get("customer_details"), raw["created"]) if is_guest(account) else None
-    well_formed.check(guest or {})
+    payer = _payer_of_session(context)
     products = cache(lambda: _products_of_line_items(context, key))
 
     def normalise(raw: Mapping[str, Any]) -> Raw:
@@ -221,11 +220,29 @@ def _on_payment_session(context: Context, outcome: str) -> None:
 
     stored = _observe_session(context, key, normalise)
     stored = _ask_for_payment(context, key, stored)
-    if guest is not None:
-        profile = profile_key(context.tenant, account)
-        context.settle(account, stored, context.state(profile, "guest", guest))
-        return
-    context.settle(account, stored)
+    context.settle(account, stored, *_tell_payer(context, account, payer))
+    if "expiry_not_understood" in of.session(raw, outcome):
+        raise Unappliable("its date of expiry is not understood")
+
+
+def _payer_of_session(context: Context) -> Raw | None:
+    """What a checkout was told of its buyer.
+
+    Raises:
+        ValueError and the like: it is malformed.
+    """
+    raw = context.raw
+    payer = of.payer(raw.get("customer_details"), raw["created"])
+    well_formed.check(payer or {})
+    return payer
+
+
+def _tell_payer(context: Context, account: str, payer: Raw | None) -> list[Outcome]:
+    """Store it: it is all there is of a guest, and counts where a Stripe customer has no name."""
+    if payer is None:
+        return []
+    source = "guest" if is_guest(account) else "checkout"
+    return [context.state(profile_key(context.tenant, account), source, payer)]
 
 
 def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:
@@ -256,6 +273,7 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
     when the subscription ends.
     """
     raw, account = context.raw, customer_of(context.raw)
+    payer = _payer_of_session(context)
     subscription_id = of.id_of(raw["subscription"]) or ""
     key = purchase_key(context.tenant, account, subscription_id)
     sold = None if outcome == "expired" else _products_sold_beside(context, account, key)
@@ -265,8 +283,9 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
         return data if sold is None else {**data, "sold_once": bool(sold)}
 
     stored = _observe_session(context, key, of_subscription)
+    told = _tell_payer(context, account, payer)
     if not sold:
-        context.settle(account, stored)
+        context.settle(account, stored, *told)
         return
     own_key = purchase_key(context.tenant, account, raw["id"])
     own = _observe_session(
@@ -274,7 +293,7 @@ def _on_subscription_session(context: Context, outcome: str) -> None:
     )
     known = stored.record or context.services.records.get(key)
     buyer = [] if known is None else _repeat_buyer(context, own_key, known)
-    context.settle(account, stored, own, *buyer)
+    context.settle(account, stored, own, *buyer, *told)
 
 
 def _repeat_buyer(context: Context, key: Key, subscription: Record) -> list[Outcome]:
@@ -446,7 +465,7 @@ def on_charge(context: Context) -> None:
 
     # All that may be malformed is looked at before anything is written.
     is_purchase = _is_purchase(context)
-    payer = of.guest(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
+    payer = of.payer(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
     refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
     for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
@@ -459,8 +478,7 @@ def on_charge(context: Context) -> None:
         context.state(key, f"total_{given_back['amount']}", given_back)
     if rest := of.never_collected(raw):
         context.state(key, "never_collected", {"amount": rest})
-    for refund in refunds:
-        _mention_refund(context, key, refund)
+    outcomes += [_mention_refund(context, key, refund) for refund in refunds]
     # One PaymentIntent may take several charges to pay. Of those that failed only the failure is
     # news; what happens to them later must not hide the one that paid.
     late = raw["status"] == "failed" and context.event.type in ("charge.updated", "charge.refunded")
@@ -471,10 +489,12 @@ def on_charge(context: Context) -> None:
             outcomes.append(context.state(key, "released", {"id": charge_id}))
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
+    if raw["status"] == "succeeded" and not (is_purchase and raw.get("captured", True)):
+        outcomes += context.paid(account)
     context.settle(account, *outcomes)
 
 
-def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
+def _mention_refund(context: Context, charge: Key, raw: Raw) -> Outcome:
     """What :func:`on_refund` stores, of a refund within an old-shaped charge: older endpoints may
     be told of refunds in no other way."""
 
@@ -483,8 +503,8 @@ def _mention_refund(context: Context, charge: Key, raw: Raw) -> None:
 
     account = account_of(charge.pk)
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(raw["id"]))
-    context.mention(key, "refund", _refund_at(context, charge), raw, fetch=fetch)
     context.mention(charge, raw["id"], of.refund_of_charge, raw, fetch=fetch)
+    return context.mention(key, "refund", _refund_at(context, charge), raw, fetch=fetch)
 
 
 def on_refund(context: Context) -> None:
@@ -504,10 +524,12 @@ def on_refund(context: Context) -> None:
         return context.retrieve("refunds", refund_id)
 
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
-    context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)
+    outcomes = [context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)]
     if charge is not None:
         context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
-    context.settle(account)
+    else:
+        outcomes += context.paid(account)  # what goes back came in before
+    context.settle(account, *outcomes)
 
 
 def _refund_at(context: Context, charge: Key | None) -> Normalise:
@@ -527,17 +549,20 @@ def on_dispute(context: Context) -> None:
     for fee in fees:
         well_formed.check(fee)
     account = account_of(context.charge_key(charge_id).pk)
-    context.observe(
-        transaction_key(context.tenant, account, raw["created"], transaction_id),
-        "dispute",
-        of.dispute,
-        fetch=lambda: context.retrieve("disputes", dispute_id),
-    )
+    key = transaction_key(context.tenant, account, raw["created"], transaction_id)
+    outcomes = [
+        context.observe(
+            key,
+            "dispute",
+            of.dispute,
+            fetch=lambda: context.retrieve("disputes", dispute_id),
+        )
+    ]
     for fee in fees:
         transaction_id = transaction_id_of(fee["id"])
         key = transaction_key(context.tenant, account, fee["created_at"], transaction_id)
-        context.state(key, "fee", fee)
-    context.settle(account)
+        outcomes.append(context.state(key, "fee", fee))
+    context.settle(account, *outcomes)
 
 
 def on_credit_note(context: Context) -> None:
@@ -551,6 +576,7 @@ def on_credit_note(context: Context) -> None:
         of.credit_note,
         fetch=lambda: context.retrieve("credit_notes", raw["id"]),
     )
+    context.settle(account_of(key.pk), *context.paid(account_of(key.pk)))
 
 
 # -- invoices: which subscription a payment was for -----------------------------------------------

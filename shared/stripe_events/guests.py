@@ -51,25 +51,26 @@ class Guests:
                 return str(refused.item["account"])
         return account
 
-    def adopt(self, tenant: Tenant, guest: str, account: str) -> bool:
+    def adopt(self, tenant: Tenant, guest: str, account: str) -> list[Key]:
         """Move everything there is of a guest; repeatable.
 
         The guest's profile keeps nothing but under whom it was listed, so that it can be taken
         off the list: call :meth:`forget` when that is done.
 
         Returns:
-            Whether there was anything.
+            Where it is now; empty: there was nothing.
         """
-        moved = False
+        moved = []
         for item in self.table.query_all("pk = :pk", pk=tenant.account_pk(guest)):
             if item["sk"] == _NOTE:
                 continue
             record = from_item(item)
+            there = replace(record.key, pk=tenant.account_pk(account))
             if record.key.kind == "PROFILE":
                 self._empty(record)
             else:
-                self._move(record, replace(record.key, pk=tenant.account_pk(account)))
-            moved = True
+                self._move(record, there)
+            moved.append(there)
         return moved
 
     def forget(self, tenant: Tenant, guest: str) -> None:
@@ -107,9 +108,9 @@ class Guests:
             if record.lease_owner is not None and record.lease_until > now:
                 raise TryAgainLater("a guest's purchase is being driven")
             target = self.records.get(key)
-            merged = replace(_merged(target, record, key), written_at=now)
-            if key.kind == "PURCHASE":
-                merged = replace(merged, reindex_at=now)
+            # The list shows a customer's purchases, and of its rows none: only a guest's.
+            reindex_at = now if key.kind == "PURCHASE" else None
+            merged = replace(_merged(target, record, key), written_at=now, reindex_at=reindex_at)
             try:
                 self.table.transact(self._actions(record, target, merged, now))
             except ConditionFailed as refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.console.conftest import Buyer, Look, Shop, swept_until, wait_for
 
@@ -131,6 +131,43 @@ def test_further_transactions_come_on_demand(page: Page, shop: Shop) -> None:
     page.unroute(re.compile("/transactions"))
     page.get_by_role("button", name="Try again").click()
     expect(rows).to_have_count(26)
+    expect(more).to_have_count(0)
+
+
+def test_further_purchases_come_on_demand(page: Page, shop: Shop) -> None:
+    """The API gives a hundred at once; here it gives one, and the rest as its next page."""
+
+    def paul() -> str:
+        buyer = shop.person("Paul Plenty")
+        for name in ("First thing", "Second thing"):
+            buyer.buys("buy_one_off", buyer.product(name, 1))
+        return buyer.arrives()
+
+    customer_id = shop.once("plenty", paul)
+    newest, oldest = shop.get(f"/v1/customers/{customer_id}")["purchases"]
+
+    def detail(route: Route) -> None:
+        answer = route.fetch()
+        cut = answer.json() | {"purchases": [newest], "purchases_next_cursor": "next"}
+        route.fulfill(response=answer, json=cut)
+
+    page.route(re.compile(f"/v1/customers/{customer_id}$"), detail)
+    further = re.compile("/purchases[?]cursor=next$")
+    page.route(further, lambda route: route.abort())
+    page.goto(f"{shop.url}/customers/{customer_id}")
+    cards = page.get_by_role("region", name="Purchases").get_by_role("heading", level=3)
+    expect(cards).to_have_count(1)
+    more = page.get_by_role("button", name="Show more purchases")
+    more.click()
+    expect(page.get_by_text("Further purchases could not be loaded.")).to_be_visible(
+        timeout=20_000
+    )
+    page.unroute(further)
+    following = {"items": [oldest], "next_cursor": None}
+    page.route(further, lambda route: route.fulfill(json=following))
+    page.get_by_role("button", name="Try again").click()
+    names = [purchase["product"]["name"] for purchase in (newest, oldest)]
+    expect(cards).to_have_text(names)
     expect(more).to_have_count(0)
 
 

@@ -380,7 +380,7 @@ def test_a_process_that_is_stopped_keeps_how_far_it_got(stack: Stack, cli_folder
     while not kept.exists() and time.monotonic() < until:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=10)
+    out, err = running.communicate(timeout=60)
     ended = Ended(running.returncode, out, err.splitlines())
     assert (ended.code, ended.target, out) == (130, "stack customers in us-east-1", "")
     assert ended.sentence == "Stopped; it goes on where it stopped when it is run again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from customers_cli import reindex
 from customers_cli.reindex import Progress, Reindexing
 from shared.compose import COMMAND, Composition, Leaves
+from shared.domain import search
 from shared.settings import Settings
+from shared.storage.customer_index import CustomerIndex
 from shared.storage.customers import Customers
 from shared.storage.records import Records
 from shared.tenant import Tenant
@@ -80,6 +83,25 @@ def test_a_list_that_was_lost_is_made_again(tables: Tables) -> None:
     )
     assert reindexing(tables).run().wrong == 5
     assert tables.dump(tables.index) == before
+
+
+def test_rows_of_an_older_form_of_texts_are_found_once_they_were_made_again(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, customers = Records(tables.records), Customers(tables.records, tables.index)
+    with monkeypatch.context() as older:
+        older.setattr(search, "_EXCHANGED", {})
+        people.add_customer(records, customers, DEMO, "cus_1", name="O\u2019Quirk")
+
+    def found() -> list[str]:
+        index = CustomerIndex(tables.index, records)
+        query = search.make_query(search="o'quirk")
+        return [json.loads(row)["name"] for row in index.page(DEMO, query, 25, None).rows]
+
+    assert found() == []
+    assert reindexing(tables).run().wrong == 1
+    assert found() == ["O\u2019Quirk"]
+    assert reindexing(tables).run().diverged == 0
 
 
 @pytest.mark.usefixtures("shop")

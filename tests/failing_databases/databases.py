@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.silence import SilentServer
+
 
 @contextlib.contextmanager
 def silent() -> Iterator[str]:
     """Accepts connections and never answers; its address."""
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with SilentServer() as server:
+        yield server.url
 
 
 @contextlib.contextmanager

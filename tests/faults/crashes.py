@@ -14,6 +14,7 @@ from typing import Any
 from tests.faults import invariants
 from tests.faults.boundaries import Boundary, Faults, Mode, at
 from tests.faults.operations import Operation, begin, recover
+from tests.faults.replay import Failure
 
 # Tried at every third boundary; at every one by `make soak`.
 RARER_MODES = (Mode.CONFLICT, Mode.SHORT_PAGE, Mode.PARTLY_STALE)
@@ -36,7 +37,7 @@ class Covered:
     faults: int = 0
     idle: int = 0
     boundaries: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     enough: int | None = None
 
     @property
@@ -91,7 +92,8 @@ def examine(operation: Operation, *planned: tuple[int, Mode], covered: Covered) 
     covered.faults += got.faults
     broken = [*got.broken, *invariants.differences(got.state, wanted.state)]
     if broken:
-        covered.failures.append(f"{operation.name}, {planned}: {broken[:3]}")
+        run_of = [[number, mode.value] for number, mode in planned]
+        covered.failures.append(Failure(f"{operation.name}, {run_of}: {broken[:3]}", run_of))
     return got
 
 
@@ -131,3 +133,18 @@ def pairs(operation: Operation, *, sample: int | None) -> Covered:
             if number < len(got.boundaries):
                 covered.boundaries[got.boundaries[number].service] += 1
     return covered
+
+
+def replay(operation: Operation, run_of: list[tuple[int, str]]) -> Covered:
+    """Repeat one run: ``[[boundary, mode], …]``."""
+    covered = Covered()
+    examine(operation, *((number, Mode(mode)) for number, mode in run_of), covered=covered)
+    return covered
+
+
+def shrunk(operation: Operation, failure: Failure) -> Failure:
+    """The same failure with one fault, if one of the two is enough."""
+    for one in failure.run if len(failure.run) > 1 else []:
+        if found := replay(operation, [one]).failures:
+            return found[0]
+    return failure

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from shared.storage.keys import purchase_key
@@ -12,6 +14,7 @@ from tests.faults import invariants
 from tests.faults.boundaries import Process
 from tests.faults.crashes import Covered, undisturbed
 from tests.faults.operations import BUYER, OTHER, Operation, begin, recover
+from tests.faults.replay import Failure
 from tests.faults.world import STORE, World
 
 Other = Callable[[World], Any]
@@ -221,34 +224,92 @@ def _stopped(
     return results[0]
 
 
-def explore(
-    operation: Operation, others: dict[str, list[Other]], *, enough: int | None = None
-) -> Covered:
+@dataclass(frozen=True)
+class Stop:
+    """One run of an operation that is stopped.
+
+    Attributes:
+        number: the boundary before which it is stopped.
+        others: what happens meanwhile.
+        dies: it dies then, instead of going on.
+    """
+
+    number: int
+    others: tuple[str, ...]
+    dies: bool
+
+    def failure(self, operation: Operation, broken: list[str]) -> Failure:
+        boundary = undisturbed(operation).boundaries[self.number]
+        where = f"{self.number} ({boundary.service} {boundary.call})"
+        how = "dies" if self.dies else "goes on"
+        what = f"{operation.name} before {where}, {', '.join(self.others)}, {how}: {broken[:3]}"
+        return Failure(what, asdict(self))
+
+
+def examine(
+    operation: Operation, stop: Stop, *, covered: Covered, unless_idle: bool = False
+) -> bool:
+    """Make one run, and note whether it breaks an invariant.
+
+    Returns:
+        Whether the others had nothing to do.
+    """
+    covered.runs += 1
+    covered.crashes += stop.dies
+    covered.boundaries[undisturbed(operation).boundaries[stop.number].service] += 1
+    others = [OTHERS[name] for name in stop.others]
+    broken, idle = interleave(
+        operation, stop.number, others, dies=stop.dies, unless_idle=unless_idle
+    )
+    covered.idle += idle
+    if broken:
+        covered.failures.append(stop.failure(operation, broken))
+    return idle
+
+
+def explore(operation: Operation, names: Iterable[str], *, enough: int | None = None) -> Covered:
     """Every boundary of an operation × others × going on or dying.
 
     Some have nothing to do at some boundaries (a purchase that is cancelled is not cancelled in
     the portal). The first of those is run to its end; the same run is not repeated for the next.
     """
     covered = Covered(enough=enough)
-    boundaries = undisturbed(operation).boundaries
-    for number, boundary in enumerate(boundaries):
+    for number in range(len(undisturbed(operation).boundaries)):
         is_known = {False: False, True: False}
-        for name, happening in others.items():
+        for name in names:
             for dies in (False, True):
                 if covered.has_enough:
                     return covered
-                covered.runs += 1
-                covered.crashes += dies
-                covered.boundaries[boundary.service] += 1
-                broken, idle = interleave(
-                    operation, number, happening, dies=dies, unless_idle=is_known[dies]
+                stop = Stop(number, (name,), dies)
+                is_known[dies] |= examine(
+                    operation, stop, covered=covered, unless_idle=is_known[dies]
                 )
-                is_known[dies] |= idle
-                covered.idle += idle
-                if broken:
-                    how = "dies" if dies else "goes on"
-                    where = f"{number} ({boundary.service} {boundary.call})"
-                    covered.failures.append(
-                        f"{operation.name} before {where}, {name}, {how}: {broken[:3]}"
-                    )
     return covered
+
+
+def triples(operation: Operation, *, sample: int) -> Covered:
+    """A sample of runs in which two others happen, one after the other."""
+    chance = random.Random(operation.name)
+    covered = Covered()
+    for _ in range(sample):
+        number = chance.randrange(len(undisturbed(operation).boundaries))
+        names = chance.sample(list(OTHERS), 2)
+        examine(operation, Stop(number, tuple(names), chance.random() < 0.5), covered=covered)
+    return covered
+
+
+def replay(operation: Operation, run_of: dict[str, Any]) -> Covered:
+    """Repeat one run: a :class:`Stop` as JSON."""
+    covered = Covered()
+    stop = Stop(**{**run_of, "others": tuple(run_of["others"])})
+    examine(operation, stop, covered=covered)
+    return covered
+
+
+def shrunk(operation: Operation, failure: Failure) -> Failure:
+    """The same failure with one other operation, if one of the two is enough."""
+    names = failure.run["others"]
+    for name in names if len(names) > 1 else []:
+        if found := replay(operation, {**failure.run, "others": [name]}).failures:
+            return found[0]
+    return failure

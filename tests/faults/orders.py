@@ -11,19 +11,19 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.domain.history import facts
 from standins.telegram.bot_api import LEFT, MEMBER
 from tests.faults import invariants
+from tests.faults.replay import Failure
 from tests.faults.stripe_engine import DAY, LIVE, StripeEngine
 from tests.faults.world import START, Delivery, VirtualTime, World, on_virtual_time
 
 A, B, C = -1001000000001, -1001000000002, -1001000000003
 ANN, BOB = "700001", "700002"
-GAP_SECONDS = 20
-# Within the time of settling, and beyond it.
+# Seconds between two events: within the time of settling, and beyond it.
 GAPS = (20.0, 200.0)
 
 
@@ -335,14 +335,38 @@ def _arrive(world: StripeWorld, event: dict[str, Any]) -> None:
     world.deliver(delivery)
 
 
-def told_in(
-    story: Story, order: Callable[[list[Any]], list[Any]] = list, gap: float = GAP_SECONDS
-) -> Ended:
-    """What comes of a story whose events arrive in an order.
+@dataclass(frozen=True)
+class Arrival:
+    """How the events of a story arrive.
 
-    Args:
+    Attributes:
+        order: which event comes at which place; ``0`` is the one that Stripe made first. An event
+            may come twice.
         gap: seconds between two events.
     """
+
+    order: tuple[int, ...]
+    gap: float = GAPS[0]
+
+    def simpler(self) -> Iterator[Arrival]:
+        """Arrivals that are one step nearer to Stripe's own order, with every event in it once."""
+        for place, event in enumerate(self.order):
+            if event in self.order[:place]:
+                yield replace(self, order=self.order[:place] + self.order[place + 1 :])
+        for place, (one, other) in enumerate(itertools.pairwise(self.order)):
+            if one > other:
+                swapped = (*self.order[:place], other, one, *self.order[place + 2 :])
+                yield replace(self, order=swapped)
+
+
+def in_order(story: Story) -> Arrival:
+    """The arrival of the events in Stripe's own order."""
+    with on_virtual_time() as time:
+        return Arrival(tuple(range(len(happened(story, time).stripe.outbox))))
+
+
+def told_in(story: Story, arrival: Arrival) -> Ended:
+    """What comes of a story whose events arrive in an order."""
     with on_virtual_time() as time:
         world = happened(story, time)
         if story.at_once:
@@ -350,9 +374,9 @@ def told_in(
                 world.outside(step)
                 world.settle(time.now + 30)
         events, world.stripe.outbox = world.stripe.outbox, []
-        for event in order(events):
-            _arrive(world, event)
-            world.settle(time.now + gap)
+        for place in arrival.order:
+            _arrive(world, events[place])
+            world.settle(time.now + arrival.gap)
         world.settle(time.now + max(story.rights_in, 3600))
         world.stripe.refused.clear()
         for chat_id in world.telegram.chats:
@@ -377,27 +401,67 @@ def told_in(
         return Ended(members, told, list(world.truth.violations))
 
 
-def failures(story: Story, sample: int | None, wanted: Ended) -> Iterator[tuple[Any, Ended] | None]:
-    """Each order that was tried: ``None``, or the order and what came of it that is not wanted."""
-    with on_virtual_time() as time:
-        number = len(happened(story, time).stripe.outbox)
-    if story.at_once:
-        sample = 1
-    for turn, order in enumerate(orders(number, sample, story.name)):
-        ended = told_in(story, order, GAPS[turn % len(GAPS)])
-        is_right = ended.members == story.stay and ended.told == wanted.told
-        is_right = is_right and not ended.violations
-        yield None if is_right else (order(list(range(number))), ended)
+@dataclass(frozen=True)
+class Examiner:
+    """Compares what comes of a story in one order and another.
+
+    Attributes:
+        wanted: what comes of it in Stripe's own order.
+    """
+
+    story: Story
+    wanted: Ended
+
+    @classmethod
+    def of(cls, story: Story) -> Examiner:
+        return cls(story, told_in(story, in_order(story)))
+
+    def failure(self, arrival: Arrival) -> Failure | None:
+        """What is wrong about an arrival; ``None``: nothing."""
+        ended = told_in(self.story, arrival)
+        wrong = [*ended.violations]
+        if ended.members != self.story.stay:
+            wrong.append(f"in the chats are {ended.members}, and should be {self.story.stay}")
+        if ended.told != self.wanted.told:
+            wrong.append(f"told was {ended.told}, and should be {self.wanted.told}")
+        if not wrong:
+            return None
+        run = {"order": arrival.order, "gap": arrival.gap}
+        return Failure(f"{self.story.name}, {run}: {'; '.join(wrong)}", run)
+
+    def failures(self, sample: int | None) -> Iterator[Failure | None]:
+        """The failure of every arrival, or of so many of them; Stripe's own order comes first."""
+        first = in_order(self.story)
+        yield self.failure(first)
+        if self.story.at_once:
+            return
+        for turn, order in enumerate(orders(len(first.order), sample, self.story.name)):
+            yield self.failure(Arrival(order, GAPS[turn % len(GAPS)]))
+
+    def replay(self, run: dict[str, Any]) -> Failure | None:
+        """Repeat one run: an :class:`Arrival` as JSON."""
+        return self.failure(Arrival(tuple(run["order"]), run["gap"]))
+
+    def shrunk(self, failure: Failure) -> Failure:
+        """The same story's failure nearest to Stripe's own order that a greedy search finds.
+
+        No event is left out: without one of its events a story ends otherwise, and rightly so.
+        """
+        arrival = Arrival(**failure.run)
+        while True:
+            for simpler in arrival.simpler():
+                if found := self.failure(simpler):
+                    failure, arrival = found, simpler
+                    break
+            else:
+                return failure
 
 
-def orders(
-    events: int, sample: int | None, seed: str
-) -> Iterator[Callable[[list[Any]], list[Any]]]:
+def orders(events: int, sample: int | None, seed: str) -> Iterator[tuple[int, ...]]:
     """Every order of so many events, or a sample; some of them with events that come twice."""
     every = list(itertools.permutations(range(events)))
     dice = random.Random(seed)
     chosen = every if sample is None or sample >= len(every) else dice.sample(every, sample)
     for number, order in enumerate(chosen):
         twice = dice.choices(order, k=2) if order and number % 3 == 0 else []
-        repeated = [*order, *twice]
-        yield lambda found, repeated=repeated: [found[place] for place in repeated]  # type: ignore[misc]
+        yield (*order, *twice)

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.figures import put_into, quantile
 from shared.domain.purchase import When
 from tests.faults import invariants
 from tests.faults.boundaries import (
@@ -43,7 +44,6 @@ TICK = 20
 # As deployed by default.
 SWEEP_EVERY = 5 * MINUTE
 PRODUCTS = 40
-BEGIN, END = "<!-- soak -->", "<!-- /soak -->"
 # Outages as parts of the whole time: when they begin; one after the other for each service.
 OUTAGES = (HOUR, DAY, 4 * DAY)
 
@@ -84,14 +84,9 @@ class Report:
         """(group, people, p50, p99, max) of the delays."""
         found = []
         for group, delays in sorted(self.delays.items()):
-            delays.sort()
-            at = partial(_quantile, delays)
-            found.append((group, len(delays), at(0.5), at(0.99), delays[-1]))
+            p50, p99 = quantile(delays, 0.5), quantile(delays, 0.99)
+            found.append((group, len(delays), p50, p99, max(delays)))
         return found
-
-
-def _quantile(ordered: list[float], part: float) -> float:
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
 
 
 class Soak:
@@ -323,19 +318,6 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def put_into(document: Path, text: str) -> None:
-    """Replace what stands between the document's marks.
-
-    Raises:
-        ValueError: it has none.
-    """
-    before, mark, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{document} has no place for the figures")
-    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--purchases", type=int, default=Plan.purchases)
@@ -347,7 +329,7 @@ def main() -> int:
     print(table(report))
     print(f"\nIt took {report.seconds:.0f} s.")
     if given.into is not None:
-        put_into(given.into, table(report))
+        put_into(given.into, "soak", table(report))
     for broken in report.broken[:20]:
         print(broken)
     return 1 if report.broken else 0

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults import crashes
 from tests.faults.operations import OPERATIONS, Operation
+from tests.faults.replay import Replay
 from tests.telling import Tell
 
 PAIRS_PER_OPERATION = 2000 if "FAULTS_LONG" in os.environ else 40
@@ -18,17 +19,27 @@ every_operation = pytest.mark.parametrize(
 
 
 @every_operation
-def test_whatever_goes_wrong_once_the_end_is_the_same(operation: Operation, tell: Tell) -> None:
+def test_whatever_goes_wrong_once_the_end_is_the_same(
+    operation: Operation, tell: Tell, replay: Replay
+) -> None:
     wanted = crashes.undisturbed(operation)
     assert wanted.broken == ()
-    covered = crashes.singles(operation)
+    if replay.run is None:
+        covered = crashes.singles(operation)
+    else:
+        covered = crashes.replay(operation, replay.run)
     total = len(wanted.boundaries)
     tell(f"{operation.name}: boundaries {total}/{total}, {covered}")
-    assert covered.failures == []
+    replay.judge(covered.failures)
 
 
 @every_operation
-def test_whatever_goes_wrong_twice_the_end_is_the_same(operation: Operation, tell: Tell) -> None:
-    covered = crashes.pairs(operation, sample=PAIRS_PER_OPERATION)
+def test_whatever_goes_wrong_twice_the_end_is_the_same(
+    operation: Operation, tell: Tell, replay: Replay
+) -> None:
+    if replay.run is None:
+        covered = crashes.pairs(operation, sample=PAIRS_PER_OPERATION)
+    else:
+        covered = crashes.replay(operation, replay.run)
     tell(f"{operation.name}: a sample of pairs: {covered}")
-    assert covered.failures == []
+    replay.judge(covered.failures, lambda failure: crashes.shrunk(operation, failure))

@@ -10,17 +10,14 @@ import pytest
 from tests.faults import crashes, interleavings
 from tests.faults.bugs import BUGS, CRASHES, INTERLEAVINGS, ORDERS, Bug
 from tests.faults.crashes import Covered
-from tests.faults.interleavings import OTHERS
 from tests.faults.operations import OPERATIONS, Operation
-from tests.faults.orders import STORIES, failures, told_in
+from tests.faults.orders import STORIES, Examiner
 from tests.telling import Tell
 
 CROWD = ("cancel now", "repurchase", "un-cancel", "link to another", "link there and back", "sweep")
 SUITES: dict[str, Callable[[Operation], Covered]] = {
     CRASHES: lambda operation: crashes.singles(operation, enough=1),
-    INTERLEAVINGS: lambda operation: interleavings.explore(
-        operation, {name: [OTHERS[name]] for name in CROWD}, enough=1
-    ),
+    INTERLEAVINGS: lambda operation: interleavings.explore(operation, CROWD, enough=1),
 }
 LONG = "FAULTS_LONG" in os.environ
 ORDERS_TRIED = 24
@@ -40,9 +37,9 @@ def _examined(bug: Bug, operation: Operation) -> dict[str, Covered]:
 def _tried(bug: Bug) -> int:
     """How many orders of its story it took to notice a mistake."""
     (story,) = (each for each in STORIES if each.name == bug.shows_in)
-    wanted = told_in(story)
+    examiner = Examiner.of(story)
     with bug.seeded():
-        for number, failure in enumerate(failures(story, ORDERS_TRIED, wanted), 1):
+        for number, failure in enumerate(examiner.failures(ORDERS_TRIED), 1):
             if failure is not None:
                 return number
     raise AssertionError(f"{bug.name}: nothing noticed it in {ORDERS_TRIED} orders")

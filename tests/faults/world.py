@@ -637,7 +637,11 @@ class World:
                 for change in self.stripe.changes
                 if change.subscription == purchase_id and change.number > since
             }
-            scheduled = subscription["cancel_at"] is not None or "scheduled" in happened
+            # An end that the buyer had set already, and took back while the owner was answered,
+            # was there when Stripe was asked.
+            scheduled = subscription["cancel_at"] is not None or bool(
+                happened & {"scheduled", "uncancelled"}
+            )
             if not ended and (when == "immediately" or not scheduled):
                 truth.violations.append(f"{said} Stripe goes on with {purchase_id}")
         if when != "immediately":

@@ -23,6 +23,21 @@ SECRET_ARNS: dict[str, dict[str, Any]] = {
 }
 
 
+ENVIRONMENT = {
+    "RECORDS_TABLE": "records",
+    "INDEX_TABLE": "customer-index",
+    "SCHEDULE_GROUP": "customers",
+    "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
+    "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
+    "POWERTOOLS_SERVICE_NAME": "tests",
+    "POWERTOOLS_METRICS_NAMESPACE": "Customers",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    **{name: name for name in SECRET_ARNS},
+}
+
+
 @dataclass
 class FakeSecretsManager:
     """Secrets Manager with state. The ARN of a secret is its variable's name.
@@ -50,20 +65,7 @@ def secrets_manager() -> FakeSecretsManager:
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of every function."""
-    variables = {
-        "RECORDS_TABLE": "records",
-        "INDEX_TABLE": "customer-index",
-        "SCHEDULE_GROUP": "customers",
-        "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
-        "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
-        "POWERTOOLS_SERVICE_NAME": "tests",
-        "POWERTOOLS_METRICS_NAMESPACE": "Customers",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        **{name: name for name in SECRET_ARNS},
-    }
-    for name, value in variables.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
 

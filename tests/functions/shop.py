@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
 
 from shared import compose
 from standins.stripe import StandinServer, StripeStandin
+from standins.stripe.deliveries import signature
 from standins.telegram.server import TelegramStandin
 from tests import guards
 from tests.dynamo import Tables
@@ -122,6 +126,18 @@ class Shop:
         )
         return int(self.invoke("stripe_webhook", event)["statusCode"])
 
+    def post_signed(self, event: dict[str, Any]) -> tuple[int, Any]:
+        """Deliver an event that Stripe's stand-in did not make; the status and the answer."""
+        body = json.dumps(event).encode()
+        headers = {"Stripe-Signature": signature(body, ["whsec_local"], int(time.time()))}
+        answer = self.invoke(
+            "stripe_webhook",
+            api_event(
+                "POST", "/v1/webhooks/stripe", body=body.decode(), headers=headers, store=None
+            ),
+        )
+        return int(answer["statusCode"]), json_of(answer)
+
     def deliver(self) -> None:
         """Deliver all of Stripe's pending events, in order."""
         assert self.stripe.deliveries.flush() == 0
@@ -171,9 +187,13 @@ class Shop:
         result: dict[str, Any] = detail
         return result
 
-    def purchase(self) -> dict[str, Any]:
-        """The only purchase of the only customer."""
-        (purchase,) = self.customer()["purchases"]
+    def purchase(self, purchase_id: str | None = None) -> dict[str, Any]:
+        """A purchase of the only customer, the only one where none is named."""
+        (purchase,) = (
+            shown
+            for shown in self.customer()["purchases"]
+            if purchase_id in (None, shown["purchase_id"])
+        )
         result: dict[str, Any] = purchase
         return result
 
@@ -182,10 +202,15 @@ class Shop:
         return f"/v1/customers/{customer_id}/purchases/{purchase['purchase_id']}/{action}"
 
     def cancel(
-        self, when: str = "immediately", *, key: str | None = None, **more: Any
+        self,
+        when: str = "immediately",
+        *,
+        key: str | None = None,
+        purchase_id: str | None = None,
+        **more: Any,
     ) -> tuple[int, Any]:
-        """Cancel the only purchase there is."""
-        purchase = self.purchase()
+        """Cancel a purchase, the only one where none is named."""
+        purchase = self.purchase(purchase_id)
         body = {"when": when, "confirmation": "CANCEL PURCHASE", **more}
         return self.post(self.path_of(purchase, "cancel"), body, key=key)
 
@@ -226,31 +251,30 @@ def telegram_server() -> Iterator[TelegramStandin]:
 
 @pytest.fixture
 def shop(
-    wired: Tables,
-    secrets_manager: FakeSecretsManager,
-    telegram_server: TelegramStandin,
-    monkeypatch: pytest.MonkeyPatch,
+    wired: Tables, secrets_manager: FakeSecretsManager, telegram_server: TelegramStandin
 ) -> Iterator[Shop]:
-    scheduler = FakeScheduler()
-    clients = {
-        "dynamodb": wired.client,
-        "secretsmanager": secrets_manager,
-        "scheduler": scheduler,
-    }
+    with open_shop(wired, secrets_manager, telegram_server) as shop:
+        yield shop
 
-    telegram_server.heal()
-    telegram_server.forget_requests()
-    telegram_server.bot_api.chats.clear()
-    telegram_server.bot_api.users.clear()
+
+@contextmanager
+def open_shop(
+    tables: Tables, secrets: FakeSecretsManager, telegram: TelegramStandin
+) -> Iterator[Shop]:
+    """A shop on these tables; the functions' environment is there already."""
+    scheduler = FakeScheduler()
+    clients = {"dynamodb": tables.client, "secretsmanager": secrets, "scheduler": scheduler}
+    telegram.heal()
+    telegram.forget_requests()
+    telegram.bot_api.chats.clear()
+    telegram.bot_api.users.clear()
     stripe = StripeStandin(api_keys=("sk_live_local", "sk_test_local"))
-    shop = Shop(wired, stripe, telegram_server, scheduler, secrets_manager)
+    shop = Shop(tables, stripe, telegram, scheduler, secrets)
     with (
         StandinServer(stripe, deliver=False) as server,
-        monkeypatch.context() as patch,
         compose.replaced(aws=clients.__getitem__, monotonic=shop.monotonic),
+        patch.dict(os.environ, {"STRIPE_API_BASE": server.url, "TELEGRAM_API_BASE": telegram.url}),
     ):
-        patch.setenv("STRIPE_API_BASE", server.url)
-        patch.setenv("TELEGRAM_API_BASE", telegram_server.url)
         stripe.add_endpoint(secret="whsec_local", send=shop.receive)
         yield shop
     stripe.close()

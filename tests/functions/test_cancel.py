@@ -318,12 +318,13 @@ def test_period_end_is_refused_where_there_is_none(shop: Shop, product: str, kin
 def test_an_incomplete_subscription_can_be_cancelled_immediately_only(
     shop: Shop, product: str
 ) -> None:
-    shop.stripe.live.subscribe(product=product, fails=True)
+    buyer = shop.stripe.live.buy_one_off(product=product)["customer"]
+    attempt = shop.stripe.live.subscribe(product=product, customer=buyer, fails=True)["id"]
     shop.deliver()
-    assert shop.purchase()["cancel_options"] == ["immediately"]
-    status, problem = shop.cancel("period_end")
+    assert shop.purchase(attempt)["cancel_options"] == ["immediately"]
+    status, problem = shop.cancel("period_end", purchase_id=attempt)
     assert (status, problem["code"]) == (422, "period_end_not_available")
-    assert shop.cancel()[0] == 200
+    assert shop.cancel(purchase_id=attempt)[0] == 200
 
 
 def test_what_stripe_ended_can_not_be_cancelled(shop: Shop, subscription: str) -> None:

@@ -167,6 +167,22 @@ class TestList:
     def test_filters_combine(self, query: str, expected: list[str]) -> None:
         assert names(query) == expected
 
+    @pytest.mark.parametrize(
+        ("name", "searches"),
+        [
+            ("O\u2019Quirk", ["o'quirk", "O\u00b4Quirk", "o`q", "\u02bcquirk"]),
+            ("O'Quirk", ["o\u2019quirk", "O\u2018Quirk"]),
+            ("Vera\u2011Lynn", ["vera-lynn", "a\u2013l", "VERA\u2010LYNN"]),
+            ("\u738b\u5c0f\u660e", ["\u5c0f\u660e", "\u738b\u5c0f", "\u660e"]),
+        ],
+    )
+    def test_what_keyboards_exchange_is_found(
+        self, records: Records, customers: Customers, name: str, searches: list[str]
+    ) -> None:
+        people.add_customer(records, customers, DEMO, "cus_K", name=name, email=None)
+        for search in searches:
+            assert names([("search", search)]) == [name], search
+
     def test_ids_are_found_whole_and_by_their_beginning(self) -> None:
         customer_id = json_of(ask("search=carla"))["items"][0]["customer_id"]
         assert names([("search", customer_id)]) == ["Carla Acme"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -287,3 +288,6 @@ def test_what_can_be_no_account_is_never_the_default_store(name: str, told: Any)
     world = World(StripeStandin(now=AT))
     assert world.receive(event) == "parked"
     assert world.sources("PROFILE") == {}
+    (parked,) = world.parked.all(None)
+    assert json.loads(parked.body) == event
+    assert parked.reason == "no store has registered this account"

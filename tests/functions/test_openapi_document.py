@@ -21,6 +21,7 @@ OPERATIONS = [
 ROUTES = {
     ("get", "/v1/customers"),
     ("get", "/v1/customers/{customer_id}"),
+    ("get", "/v1/customers/{customer_id}/purchases"),
     ("get", "/v1/customers/{customer_id}/transactions"),
     ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel"),
     ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/revocation"),

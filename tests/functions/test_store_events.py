@@ -180,13 +180,26 @@ def test_the_same_event_twice_changes_nothing(shop: Shop) -> None:
         bus_event("Unheard", {"x": 1}),
         bus_event("AccessCodeRedeemed", None),
         redeemed(access_code=None),
-        redeemed(expires_at="soon"),
-        redeemed(expires_at="2026-11-08T10:00:00"),
+        redeemed(access_code="A" * 3000),
+        redeemed(access_code="A\0B"),
+        redeemed(grouptizer_id="😀" * 200),
+        redeemed(redeemed_at="soon"),
         redeemed(telegram_user_id="@jane"),
         redeemed(redeemed_at="1901-01-01T00:00:00Z"),
         bus_event("ProductChanged", {"product_id": "p", "name": "n", "telegram_chat_ids": [{}]}),
         bus_event("CustomerProfileChanged", {"grouptizer_id": "g"}, store="no#store"),
         {**profile("Jane"), "time": "never"},
+        {**profile("Jane"), "time": ["2026-11-01T10:00:00Z"]},
+        {**profile("Jane"), "time": "9999-11-01T10:00:00Z"},
+        {**profile("Jane"), "id": ["event-1"]},
+        {**profile("Jane"), "id": True},
+        {**profile("Jane"), "id": "e" * 3000},
+        {**profile("Jane"), "id": "event-\ud800"},
+        {**profile("Jane"), "detail-type": ["CustomerProfileChanged"]},
+        {**profile("Jane"), "detail": [profile("Jane")["detail"]]},
+        bus_event("CustomerProfileChanged", {"grouptizer_id": "g"}, store="d" * 3000),
+        bus_event("CustomerProfileChanged", {"grouptizer_id": "g", "store_id": ["demo"]}),
+        bus_event("CustomerProfileChanged", {"grouptizer_id": "g", "store_id": "demo\ud800"}),
     ],
     ids=lambda event: str(event.get("detail"))[:60],
 )
@@ -198,6 +211,88 @@ def test_what_can_never_be_applied_is_parked_and_not_tried_for_ever(
     assert [json.loads(one.body) for one in parked] == [event]
     _, page = shop.get("/v1/customers")
     assert page["items"] == []
+
+
+@pytest.mark.parametrize("account", [["1"], True, None, "1" * 3000, "\ud800"], ids=repr)
+def test_an_account_of_aws_says_nothing_of_the_store(shop: Shop, account: Any) -> None:
+    assert send(shop, {**redeemed(), "account": account, "source": account}) == "applied"
+    assert shop.purchase()["access_code"] == CODE
+
+
+@pytest.mark.parametrize(
+    ("told", "at"),
+    [
+        ("2027-03-28", "2027-03-28T23:59:59Z"),
+        ("28.03.2027", "2027-03-28T23:59:59Z"),
+        ("2027-03-28T10:00:00", "2027-03-28T10:00:00Z"),
+        (1_806_228_000, "2027-03-28T10:00:00Z"),
+        (1_806_228_000_000, "2027-03-28T10:00:00Z"),
+        ("1806228000000", "2027-03-28T10:00:00Z"),
+    ],
+)
+def test_a_code_ends_when_the_store_means(shop: Shop, told: Any, at: str) -> None:
+    assert send(shop, redeemed(expires_at=told)) == "applied"
+    assert shop.purchase()["expires_at"] == at
+
+
+@pytest.mark.parametrize("told", ["soon", "0", 0, True, ["2027-03-28"], "\ud800", "x" * 3000])
+def test_a_code_whose_end_nobody_understands_is_shown_and_its_event_parked(
+    shop: Shop, told: Any
+) -> None:
+    event = redeemed(expires_at=told)
+    assert send(shop, event) == "parked"
+    assert send(shop, event) == "parked"
+    (parked,) = Parked(shop.tables.records).all(STORE)
+    assert (parked.reason, json.loads(parked.body)) == (
+        "its date of expiry is not understood",
+        event,
+    )
+    bought = shop.purchase()
+    assert (bought["kind"], bought["status"], bought["expires_at"]) == (
+        "access_code",
+        "active",
+        None,
+    )
+    assert [entry["event"] for entry in bought["history"]].count("expiry_unknown") == 1
+    shop.sweep()
+    assert shop.purchase()["status"] == "active"
+
+
+def test_the_store_corrects_an_end_that_nobody_understood(shop: Shop) -> None:
+    send(shop, redeemed(expires_at="soon"))
+    later = {**redeemed(expires_at="2099-01-01"), "id": "event-2", "time": "2026-11-02T10:00:00Z"}
+    assert send(shop, later) == "applied"
+    bought = shop.purchase()
+    assert bought["expires_at"] == "2099-01-01T23:59:59Z"
+    told = [entry["event"] for entry in bought["history"]]
+    assert told == ["expiry_corrected", "expiry_unknown", "purchased"]
+    assert send(shop, redeemed(expires_at="soon")) == "parked"
+    assert shop.purchase() == bought
+
+
+def test_an_event_that_is_understood_at_last_counts_when_it_is_applied_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = redeemed(expires_at="2099-01-01")
+    with monkeypatch.context() as older:
+        older.setattr("shared.domain.dates.expiry", _understands_nothing)
+        assert send(shop, event) == "parked"
+    assert shop.purchase()["expires_at"] is None
+    assert send(shop, event) == "applied"
+    assert shop.purchase()["expires_at"] == "2099-01-01T23:59:59Z"
+
+
+def _understands_nothing(_: Any) -> None:
+    raise ValueError("not a date")
+
+
+def test_chats_of_a_list_are_kept_as_those_of_a_text(shop: Shop) -> None:
+    many = [f"-{number}" for number in range(1, 300)] + ["x" * 3000]
+    product = {"product_id": "prod_1", "name": "Signals", "telegram_chat_ids": many}
+    assert send(shop, bus_event("ProductChanged", product)) == "applied"
+    record = Records(shop.tables.records).get(product_key(STORE, "prod_1", True))
+    assert record is not None
+    assert record.sources["store"].data["chats"] == many[:100]
 
 
 def test_every_detail_type_of_the_template_has_a_handler() -> None:

@@ -5,8 +5,11 @@ hours. ``test_memory_dynamo.py`` does thousands of random calls here and on dyno
 answers, errors and what is stored: only therefore may the suites trust it.
 
 Every call is atomic. The values of attributes go in and out as they are, and nobody changes one in
-place; items are copied. Not modelled: sizes (pages of 1 MB, items of 400 KB), capacity, and
-``TransactionConflict``, which DynamoDB answers instead of letting one of two transactions wait.
+place; items are copied. Not modelled: pages of 1 MB, capacity, and ``TransactionConflict``, which
+DynamoDB answers instead of letting one of two transactions wait.
+
+What is too large is refused as DynamoDB refuses it (:mod:`tests.memory_dynamo.limits`); dynoxide
+takes some of it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.memory_dynamo import expressions
+from tests.memory_dynamo import expressions, limits
 from tests.memory_dynamo.expressions import Invalid, Typed
 
 Stored = dict[str, Typed]
@@ -224,6 +227,9 @@ class MemoryDynamo:
                 raise _error("ValidationException", "a filter can't name the key")
         partition = _plain(values[wanted.partition_value])
         bounds = [_plain(values[value]) for value in wanted.sort_values]
+        limits.check_partition_key(partition)
+        limits.check_sort_keys(bounds)
+        limits.check_request(request)
         rows = _rows(table, index, partition, wanted.comparator, bounds)
         start = request.get("ExclusiveStartKey")
         forward = request.get("ScanIndexForward", True)
@@ -344,6 +350,11 @@ class MemoryDynamo:
                     "Transaction cancelled",
                     CancellationReasons=reasons,
                 )
+            if (
+                sum(limits.size_of(write.item) for write in writes if write.item)
+                > limits.TRANSACTION
+            ):
+                raise _error("ValidationException", "a transaction of more than 4 MB")
             for write in writes:
                 self._apply(write)
         return {}
@@ -361,6 +372,7 @@ class MemoryDynamo:
         if kind == "ConditionCheck" and text is None:
             raise _error("ValidationException", "a check needs a condition")
         try:
+            limits.check_request(body)
             parsed = _parsed(text, body.get("UpdateExpression"))
             _all_used(body, parsed.names, parsed.values)
             names, values = body.get(_NAMES, _NOTHING), body.get(_VALUES, _NOTHING)
@@ -376,6 +388,7 @@ class MemoryDynamo:
                 assert parsed.change is not None
                 new = _updated(old, body["Key"], parsed.change, names, values)
             if new is not None:
+                limits.check_item(new)
                 _check_index_keys(table, new)
         except Invalid as error:
             raise _error("ValidationException", str(error)) from error
@@ -506,6 +519,11 @@ def _key(key: Mapping[str, Typed]) -> tuple[str, str]:
         raise _error("ValidationException", "the key is not pk and sk") from None
     if not pk or not sk:
         raise _error("ValidationException", "the key is not pk and sk, filled")
+    try:
+        limits.check_partition_key(pk)
+        limits.check_sort_keys([sk])
+    except Invalid as error:
+        raise _error("ValidationException", str(error)) from error
     return pk, sk
 
 
@@ -587,6 +605,11 @@ def _check_index_keys(table: _Table, item: Stored) -> None:
             ((kind, raw),) = item[name].items()
             if kind != wanted or raw == "":
                 raise Invalid(f"type mismatch or empty value for the index key {name}")
+    for index in table.indexes.values():
+        entry = index.entry(item)
+        if entry is not None:
+            limits.check_partition_key(_plain(item[index.partition]))
+            limits.check_sort_keys([entry[1][0]])
 
 
 def _rows(

@@ -148,7 +148,7 @@ def assert_readable(made: World) -> None:
         if table == "records" and sk == "CUSTOMER":
             customer_id = pk.rpartition("#")[2]
             if customers.get(STORE, customer_id) is not None:
-                detail, _ = reader.detail(STORE, customer_id, limit=25)
+                detail, *_ = reader.detail(STORE, customer_id, limit=25)
                 json.dumps(detail).encode()
 
 

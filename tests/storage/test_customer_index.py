@@ -58,7 +58,9 @@ class Person:
         if word in ids:
             return True
         if len(word) < 3:
-            words = [w for text in texts for w in re.findall(r"[^\W_]+|🦊", text)]
+            # In a run of Chinese characters a word begins at each of them.
+            runs = [w for text in texts for w in re.findall(r"[^\W_]+|🦊", text)]
+            words = [w[at:] for w in runs for at in range(len(w)) if at == 0 or w[at] >= "\u4e00"]
             return all(
                 any(w.startswith(part) for w in words) for part in re.findall(r"[^\W_]+|🦊", word)
             )

@@ -124,6 +124,7 @@ ROUTES = {
     ("get", "/v1/products"): ("ListCustomers", True),
     ("get", "/v1/openapi.json"): ("ListCustomers", False),
     ("get", "/v1/customers/{customer_id}"): ("GetCustomer", True),
+    ("get", "/v1/customers/{customer_id}/purchases"): ("GetCustomer", True),
     ("get", "/v1/customers/{customer_id}/transactions"): ("GetCustomer", True),
     ("post", "/v1/customers/{customer_id}/purchases/{purchase_id}/cancel"): (
         "CancelPurchase",
@@ -161,6 +162,7 @@ ACTS = {
     "STRIPE_API_BASE",
     "STRIPE_API_SECRET_ARN",
     "SETTLE_SECONDS",
+    "PRODUCT_SCOPE",
 }
 REMOVES = {"TELEGRAM_API_BASE", "TELEGRAM_SECRET_ARN"}
 SETTINGS = {

@@ -98,6 +98,14 @@ export const api = {
       }),
     ),
 
+  purchases: (customerId: string, cursor: string, signal: AbortSignal) =>
+    bodyOf(
+      client.GET('/v1/customers/{customer_id}/purchases', {
+        params: { path: { customer_id: customerId }, query: { cursor } },
+        signal,
+      }),
+    ),
+
   transactions: (customerId: string, cursor: string, signal: AbortSignal) =>
     bodyOf(
       client.GET('/v1/customers/{customer_id}/transactions', {

@@ -38,6 +38,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/customers/{customer_id}/purchases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Further purchases, newest first */
+        get: operations["listPurchases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/customers/{customer_id}/transactions": {
         parameters: {
             query?: never;
@@ -578,10 +595,18 @@ export interface components {
             is_default: boolean;
             payment_provider: components["schemas"]["PaymentProvider"];
         };
+        PurchasePage: {
+            /** @description At most `limit` purchases, newest first; fewer where they are long */
+            items: components["schemas"]["Purchase"][];
+            /** @description Where the next page begins; null: this is the last */
+            next_cursor: string | null;
+        };
         CustomerDetail: {
             customer: components["schemas"]["Customer"];
-            /** @description All of them, newest first */
+            /** @description The newest 100, newest first; fewer where they are long */
             purchases: components["schemas"]["Purchase"][];
+            /** @description Where the next page begins; null: this is the last */
+            purchases_next_cursor: string | null;
             transactions: components["schemas"]["TransactionPage"];
             /** @description Those on file, the default first */
             payment_methods: components["schemas"]["PaymentMethod"][];
@@ -883,6 +908,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CustomerDetail"];
+                };
+            };
+            /** @description No valid access token (answered by the gateway, or by the function) */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description The token names no single store */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["GatewayMessage"];
+                };
+            };
+            /** @description No such customer or purchase in this store */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_request`: `detail` names the parameter or field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A service we depend on is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listPurchases: {
+        parameters: {
+            query?: {
+                /** @description Rows per page */
+                limit?: number;
+                /** @description `next_cursor` of the page before; bound to the store and the query */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description As in the list */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PurchasePage"];
                 };
             };
             /** @description No valid access token (answered by the gateway, or by the function) */

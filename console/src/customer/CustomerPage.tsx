@@ -1,9 +1,10 @@
 import { Button, Skeleton } from '@mantine/core';
-import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useLocation, useParams, useRouter } from '@tanstack/react-router';
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import {
+  api,
   ApiError,
   type Customer,
   type CustomerDetail,
@@ -24,6 +25,7 @@ import {
   Hidden,
   Notice,
   ProviderBadge,
+  Spinner,
   State,
 } from '../ui/ui';
 import classes from './customer.module.css';
@@ -36,8 +38,8 @@ import { Transactions } from './Transactions';
 const SECOND = 1000;
 
 /** How long until it is worth looking again; `false` where nothing changes by itself. */
-function nextLook(detail: CustomerDetail | undefined): number | false {
-  const open = detail?.purchases.filter(isUnsettled) ?? [];
+function nextLook(purchases: Purchase[]): number | false {
+  const open = purchases.filter(isUnsettled);
   if (open.length === 0) return false;
   const waits = open.map((purchase) => {
     const at = nextTry(purchase);
@@ -52,7 +54,7 @@ export function CustomerPage() {
   const queryClient = useQueryClient();
   const customer = useQuery({
     ...customerQuery(customerId),
-    refetchInterval: (query) => nextLook(query.state.data),
+    refetchInterval: (query) => nextLook(query.state.data?.purchases ?? []),
   });
   const detail = customer.data;
   const known =
@@ -219,8 +221,41 @@ function outcome(purchase: Purchase): string {
     : t.purchase.doneCancelled(name);
 }
 
+/** The purchases after the newest ones, which came with the customer, as far as they were asked for. */
+function useFurtherPurchases({ customer, purchases_next_cursor: from }: CustomerDetail) {
+  const [wanted, setWanted] = useState(false);
+  const more = useInfiniteQuery({
+    // Invalidated together with the customer.
+    queryKey: [...customerKey(customer.customer_id), 'purchases', from],
+    queryFn: ({ pageParam, signal }) => api.purchases(customer.customer_id, pageParam, signal),
+    initialPageParam: from ?? '',
+    getNextPageParam: (page) => page.next_cursor,
+    enabled: wanted && from !== null,
+    refetchInterval: (query) =>
+      nextLook(query.state.data?.pages.flatMap((page) => page.items) ?? []),
+  });
+  const pages = more.data?.pages;
+  const purchases = useMemo(() => pages?.flatMap((page) => page.items) ?? [], [pages]);
+  return {
+    purchases,
+    hasMore: from !== null && (more.data ? more.hasNextPage : true),
+    isFetching: more.isFetching,
+    isError: more.isError,
+    load: () => {
+      if (!wanted) setWanted(true);
+      else if (more.data) void more.fetchNextPage();
+      else void more.refetch();
+    },
+  };
+}
+
 function Content({ detail }: { detail: CustomerDetail }) {
-  const { customer, purchases } = detail;
+  const { customer } = detail;
+  const further = useFurtherPurchases(detail);
+  const purchases = useMemo(
+    () => [...detail.purchases, ...further.purchases],
+    [detail.purchases, further.purchases],
+  );
   const queryClient = useQueryClient();
   const [cancelling, setCancelling] = useState<string | null>(null);
   const [said, setSaid] = useState('');
@@ -298,6 +333,23 @@ function Content({ detail }: { detail: CustomerDetail }) {
               />
             ))}
           </div>
+          {(further.hasMore || further.isError) && (
+            <div className={classes.more}>
+              {further.isError && (
+                <Notice tone="bad" alert>
+                  {t.customer.purchasesFailed}
+                </Notice>
+              )}
+              <Button
+                variant="default"
+                onClick={() => !further.isFetching && further.load()}
+                aria-disabled={further.isFetching || undefined}
+                leftSection={further.isFetching && <Spinner />}
+              >
+                {further.isError ? t.tryAgain : t.customer.morePurchases}
+              </Button>
+            </div>
+          )}
         </section>
         <Transactions
           key={customer.customer_id}
