@@ -509,9 +509,9 @@ def _mention_refund(context: Context, charge: Key, raw: Raw) -> Outcome:
 
 def on_refund(context: Context) -> None:
     """A row of its own per refund, and its share in what its charge has given back."""
-    raw = context.raw
-    charge_id, refund_id = of.id_of(raw.get("charge")), raw["id"]
+    raw, refund_id = context.raw, context.raw["id"]
     context.check(of.refund, of.refund_of_charge)
+    charge_id = _charge_of_refund(context)
     charge = None if charge_id is None else context.charge_key(charge_id)
     if charge is not None:
         account = account_of(charge.pk)
@@ -524,12 +524,33 @@ def on_refund(context: Context) -> None:
         return context.retrieve("refunds", refund_id)
 
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
-    outcomes = [context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)]
+    told = _refund_at(context, charge)
+    outcomes = [
+        context.observe(key, "refund", lambda raw: {**told(raw), "charge": charge_id}, fetch=fetch)
+    ]
     if charge is not None:
         context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
     else:
         outcomes += context.paid(account)  # what goes back came in before
     context.settle(account, *outcomes)
+
+
+def _charge_of_refund(context: Context) -> str | None:
+    """The charge a refund gives back. Where it names only its payment, that is asked for: it has
+    one charge that succeeded, the latest.
+
+    Raises:
+        Unappliable: Stripe has no such payment.
+    """
+    charge_id = of.id_of(context.raw.get("charge"))
+    intent_id = of.id_of(context.raw.get("payment_intent"))
+    if charge_id is not None or intent_id is None:
+        return charge_id
+    try:
+        intent = context.retrieve("payment_intents", intent_id)
+    except StripeMissing:
+        raise Unappliable("its payment is not in this account") from None
+    return of.id_of(intent.get("latest_charge"))
 
 
 def _refund_at(context: Context, charge: Key | None) -> Normalise:
@@ -585,7 +606,7 @@ def on_credit_note(context: Context) -> None:
 def on_invoice(context: Context) -> None:
     raw, account = context.raw, customer_of(context.raw)
     subscription_id = of.subscription_of_invoice(raw)
-    paid_by = of.payment_intents_of_invoice(raw)
+    paid_by = of.payments_of_invoice(raw)
     context.observe(
         invoice_key(context.tenant, account, raw["id"], subscription_id),
         "invoice",
@@ -595,14 +616,13 @@ def on_invoice(context: Context) -> None:
     context.services.invoices.add(context.tenant, raw["id"], account, subscription_id)
     if context.event.type == "invoice.paid":
         # The old shape names what paid it; in the new one, invoice_payment.paid does.
-        for intent in paid_by:
-            _link_payment(context, account, intent, raw["id"], subscription_id)
+        for payment in paid_by:
+            _link_payment(context, account, payment, raw["id"], subscription_id)
 
 
 def on_invoice_payment(context: Context) -> None:
     raw = context.raw
-    payment = raw["payment"]
-    paid_by = of.id_of(payment.get("payment_intent")) or of.id_of(payment.get("charge"))
+    paid_by = of.payment_named_by(raw["payment"])
     invoice_id = of.id_of(raw.get("invoice"))
     if paid_by is None or invoice_id is None:
         return

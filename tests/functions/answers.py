@@ -26,7 +26,7 @@ def listed(world: World) -> list[dict[str, Any]]:
 
 
 def answers(world: World, *, limit: int = 3) -> list[dict[str, Any]]:
-    """The answer of every customer of the list, with all of the transactions.
+    """The answer of every customer of the list, with all purchases and transactions.
 
     Args:
         limit: how many transactions a page has.
@@ -36,7 +36,8 @@ def answers(world: World, *, limit: int = 3) -> list[dict[str, Any]]:
 
 def _of(world: World, customer_id: str, limit: int) -> dict[str, Any]:
     reader = world.parts.reader
-    detail, position = reader.detail(STORE, customer_id, limit=limit)
+    detail, purchases, position = reader.detail(STORE, customer_id, limit=limit)
+    assert purchases is None  # a page begins with far more than any history has
     rows = detail["transactions"]["items"]
     while position is not None:
         page, position = reader.transactions(STORE, customer_id, limit=limit, position=position)

@@ -30,6 +30,10 @@ payments name each other."""
 
 
 Payer = Literal["customer", "second account", "guest", "named late"]
+Way = Literal["intent", "session", "charge", "old charge", "invoice"]
+By = Literal["card", "hand", "bank"]
+Outcome = Literal["succeeded", "failed", "canceled", "pending"]
+Change = Literal["adjustment", "applied_to_invoice", "initial"]
 ACCOUNTS: Mapping[str, str] = {"customer": "cus_1", "second account": "cus_2"}
 
 
@@ -52,12 +56,12 @@ class Payment:
     """
 
     number: int
-    way: Literal["intent", "session", "charge", "old charge", "invoice"]
+    way: Way
     payer: Payer
     currency: str
     asked: int
     collected: int | None
-    by: Literal["card", "hand", "bank"] = "card"
+    by: By = "card"
     declined: int = 0
 
 
@@ -72,7 +76,7 @@ class Refund:
     number: int
     of: int
     amount: int
-    outcome: Literal["succeeded", "failed", "canceled", "pending"]
+    outcome: Outcome
     waits: bool = False
 
 
@@ -119,7 +123,7 @@ class Adjustment:
     number: int
     currency: str
     amount: int
-    kind: Literal["adjustment", "applied_to_invoice", "initial"] = "adjustment"
+    kind: Change = "adjustment"
 
 
 @dataclass(frozen=True)
@@ -197,8 +201,8 @@ class Plan:
         return {}
 
     def adjustments(self) -> list[tuple[str, int]]:
-        """Everything that is no money of the store's own: each change of the customer's balance, and
-        what was credited outside of Stripe."""
+        """Everything that is no money of the store's own: each change of the customer's balance,
+        and what was credited outside of Stripe."""
         found = []
         for movement in self.movements:
             if isinstance(movement, Adjustment):
@@ -395,7 +399,9 @@ def _pay(stripe: Told, payment: Payment) -> None:
             payment_details={"order_reference": invoice and invoice["id"]},
             _invoice=invoice and invoice["id"],
         )
-    for attempt in range(payment.declined if intent else 0):
+    for attempt in range(payment.declined):
+        if intent is None:
+            break  # a declined charge would be another payment
         charge = _charge(stripe, payment, intent, f"ch_{number}x{attempt}", email)
         stripe.send("charge.failed", charge, status="failed", captured=False)
         error = {"type": "card_error"}

@@ -19,11 +19,12 @@ from shared.stripe_events.events import HANDLERS
 from standins.stripe import NEWEST, OLDEST, StripeStandin
 from tests.fixtures.stripe import generate
 from tests.functions.shop import CHAT
-from tests.functions.stories import STORIES
+from tests.functions.stories import GUEST, STORIES, Story, listing
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted((FIXTURES / "cases").glob("*.json"))
 BASIL = "2025-03-31"
+NOBODY_BUYS = (generate.customers, generate.products, generate.payment_methods)
 
 Raw = dict[str, Any]
 
@@ -85,7 +86,21 @@ def _of_folder(name: str) -> History:
 def _lived(scenario: Callable[[StripeStandin], None], version: str) -> History:
     standin = generate.lived_through(scenario)
     told = standin.events(api_version=version)
+    if scenario in NOBODY_BUYS:
+        told += _bought(standin, version)
     return History([e for e in told if e["type"] in HANDLERS], standin)
+
+
+def _bought(standin: StripeStandin, version: str) -> list[Raw]:
+    """The last product is bought: by the customer, else by a guest. Nobody else is shown."""
+    *_, product = standin.live.all("product")
+    people = [raw["id"] for raw in standin.live.all("customer")]
+    payer = {"customer": people[0]} if people else GUEST
+    metadata = {"product_id": product["id"]}
+    story = Story(version).charge(**payer, payment_intent=None, metadata=metadata)
+    (event,) = story.events
+    standin.live.ledger.load({**event["data"]["object"], "_seq": 10**6, "_lines": []})
+    return [event]
 
 
 # -- the recorded cases ----------------------------------------------------------------------------
@@ -177,7 +192,7 @@ def _newest(raw: Raw, version: str) -> Iterator[Raw]:
         yield told
         return
     if raw["object"] == "charge":
-        if raw["status"] == "succeeded":
+        if raw["status"] == "succeeded" and not _is_refunded_uncollected(raw):
             told["amount_refunded"] = raw["amount_refunded"] - _rest(raw)
             told["refunded"] = told["amount_refunded"] >= raw["amount_captured"] > 0
             told["_given_up"] = raw["refunded"] and not raw["captured"]
@@ -211,8 +226,17 @@ def _newest(raw: Raw, version: str) -> Iterator[Raw]:
     yield told
 
 
+def _is_refunded_uncollected(charge: Raw) -> bool:
+    """Whether an authorisation was given up by a refund that somebody asked for, as is done where
+    there is no PaymentIntent to cancel. Since 2025-03-31 Stripe makes none by itself; this one is
+    listed."""
+    return charge["payment_intent"] is None and charge["refunded"] and not charge["captured"]
+
+
 def _rest(charge: Raw) -> int:
-    """What of an authorisation was given up, once that is decided."""
+    """What of an authorisation Stripe made a refund of, once that is decided."""
+    if _is_refunded_uncollected(charge):
+        return 0
     decided = charge["captured"] or charge["refunded"]
     return int(charge["amount"] - charge["amount_captured"]) if decided else 0
 
@@ -222,13 +246,14 @@ def _never_collected(events: Iterable[Raw]) -> set[str]:
     told = [e for e in events if e["api_version"] < BASIL]
     objects = [e["data"]["object"] for e in told]
     refunds = {raw["id"]: raw for raw in objects if raw["object"] == "refund"}
-    rests = {raw["id"]: _rest(raw) for raw in objects if raw["object"] == "charge"}
-    of_rests = {
+    charges = [raw for raw in objects if raw["object"] == "charge"]
+    refunds |= {r["id"]: r for raw in charges for r in (raw.get("refunds") or listing())["data"]}
+    rests = {raw["id"]: _rest(raw) for raw in charges}
+    return {
         min(same, key=lambda raw: raw["created"])["id"]
         for charge, rest in rests.items()
         if (same := [r for r in refunds.values() if (r["charge"], r["amount"]) == (charge, rest)])
     }
-    return of_rests
 
 
 def _needed(raw: Raw, known: Mapping[str, Raw]) -> Iterator[Raw]:

@@ -61,6 +61,10 @@ class Story:
         }
         return self.tell(f"charge.{type_}", **charge | more)
 
+    def bought_before(self, **more: Any) -> Story:
+        """A payment that came about: without any, nobody is a customer."""
+        return self.charge(id="ch_0", payment_intent="pi_0", metadata=PRODUCT, **more)
+
     def authorised(self, **more: Any) -> Story:
         return self.charge(captured=False, amount_captured=0, **more)
 
@@ -137,7 +141,6 @@ class Story:
         }
         return self.tell("credit_note.created", **note | more)
 
-
     def invoice(self, **more: Any) -> Story:
         """A subscription, and its first invoice, which is paid."""
         price = {"id": "price_1", "object": "price", "product": "prod_1"}
@@ -198,8 +201,11 @@ GIVEN_UP = {
     "refunded": True,
     "metadata": PRODUCT,
 }
-ALONE = {"payment_intent": None, "metadata": PRODUCT}
-GUEST = {"customer": None, "billing_details": {"name": "Gus", "email": "gus@x.example"}}
+ALONE: dict[str, Any] = {"payment_intent": None, "metadata": PRODUCT}
+GUEST: dict[str, Any] = {
+    "customer": None,
+    "billing_details": {"name": "Gus", "email": "gus@x.example"},
+}
 
 
 def rows(**expected: Any) -> dict[str, Any]:
@@ -270,6 +276,7 @@ STORIES: dict[str, tuple[Story, dict[str, Any]]] = {
     "a bank debit that fails, metadata on the session, told by its payment": (
         Story()
         .customer()
+        .bought_before()
         .charge("pending", status="pending", amount_captured=0)
         .session()
         .charge("failed", status="failed", captured=False, amount_captured=0)
@@ -342,7 +349,10 @@ STORIES: dict[str, tuple[Story, dict[str, Any]]] = {
         ]
     },
     "run out, told by the charge alone": (
-        Story().customer().authorised(metadata=PRODUCT).charge("expired", captured=False),
+        Story()
+        .customer()
+        .authorised(metadata=PRODUCT)
+        .authorised(type_="expired", metadata=PRODUCT),
         {
             "purchase": {"pi_1": {"status": "failed"}},
             **rows(ch_1={"status": "released", "refunded": "no"}),
@@ -357,6 +367,7 @@ STORIES: dict[str, tuple[Story, dict[str, Any]]] = {
     ),
     "given up, a guest's": (
         Story()
+        .bought_before(**GUEST)
         .authorised(**GUEST, metadata=PRODUCT)
         .intent("canceled", customer=None, metadata=PRODUCT),
         {
@@ -552,9 +563,7 @@ STORIES: dict[str, tuple[Story, dict[str, Any]]] = {
     "a refund of a cash balance that fails": (
         Story()
         .customer()
-        .refund(
-            "re_1", 700, charge=None, payment_intent=None, customer="cus_1", status="pending"
-        )
+        .refund("re_1", 700, charge=None, payment_intent=None, customer="cus_1", status="pending")
         .refund(
             "re_1",
             700,
@@ -649,7 +658,7 @@ STORIES: dict[str, tuple[Story, dict[str, Any]]] = {
         ),
         {**rows(cn_1={"status": "void", "amount": 0}), "sums": {"cn_1": 1000}},
     ),
-    # -- disputes ------------------------------------------------------------------------------------
+    # -- disputes ----------------------------------------------------------------------------------
     **{
         f"a dispute that is {status}, of which {len(moved)} movements are told": (
             Story().customer().charge().dispute(status, moved),

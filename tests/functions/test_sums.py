@@ -22,16 +22,20 @@ from standins.stripe import StripeStandin
 from tests.functions.answers import answers
 from tests.functions.movements import (
     Adjustment,
+    By,
     CashRefund,
+    Change,
     Credit,
     Dispute,
     Movement,
+    Outcome,
     Payer,
     Payment,
     Plan,
     Refund,
     Sums,
     Told,
+    Way,
     told,
 )
 from tests.functions.recorded import serving
@@ -50,6 +54,10 @@ VERSIONS = [
     "2025-03-31.basil",
     "2026-10-28.endive",
 ]
+WAYS: list[Way] = ["intent", "session", "charge", "old charge", "invoice"]
+BYS: list[By] = ["card", "hand", "bank"]
+OUTCOMES: list[Outcome] = ["succeeded", "succeeded", "failed", "canceled", "pending"]
+CHANGES: list[Change] = ["adjustment", "applied_to_invoice", "initial"]
 CURRENCIES = ["eur", "usd", "jpy"]
 PATHS = [
     ("warning_needs_response",),
@@ -96,13 +104,15 @@ def drawn(dice: random.Random) -> Plan:
 def _payment(dice: random.Random, number: int) -> Payment:
     """The first is the customer's and collected: else there might be no customer at all."""
     is_first = number == 0
-    way = dice.choice(["intent", "session", "charge", "old charge", "invoice"])
+    way = dice.choice(WAYS)
     payers: list[Payer] = ["customer"]
     if way != "invoice":
-        payers += ["second account", *([] if is_first else ["guest"])]
+        payers.append("second account")
+    if way != "invoice" and not is_first:
+        payers.append("guest")
     if way == "session":
         payers += ["named late"]
-    by = "card" if way == "invoice" else dice.choice(["card", "hand", "bank"])
+    by: By = "card" if way == "invoice" else dice.choice(BYS)
     asked = dice.randint(2, 2000)
     part = dice.choice([asked, dice.randint(1, asked)])
     collected: list[int | None] = [part if by == "hand" else asked]
@@ -117,7 +127,7 @@ def _what_became(dice: random.Random, number: int, payment: Payment, amount: int
     kinds = ["refund", "refund", "dispute", *(["credit"] * 3 if payment.way == "invoice" else [])]
     kind = dice.choice(kinds)
     if kind == "refund":
-        outcome = dice.choice(["succeeded", "succeeded", "failed", "canceled", "pending"])
+        outcome = dice.choice(OUTCOMES)
         return Refund(number, payment.number, amount, outcome, waits=dice.random() < 0.3)
     if kind == "dispute":
         fee = dice.choice([0, 1500])
@@ -142,7 +152,7 @@ def _beside(dice: random.Random, number: int) -> Movement:
     currency, amount = dice.choice(CURRENCIES), dice.randint(1, 900)
     if dice.random() < 0.3:
         return CashRefund(number, currency, amount)
-    kind = dice.choice(["adjustment", "applied_to_invoice", "initial"])
+    kind = dice.choice(CHANGES)
     return Adjustment(number, currency, amount * dice.choice([1, -1]), kind)
 
 
@@ -152,7 +162,7 @@ def _beside(dice: random.Random, number: int) -> Movement:
 MOVED = {"charge": {"succeeded"}, "refund": {"succeeded"}, "dispute": {"lost", "fee"}}
 
 
-Way = Callable[[Told, StripeStandin], World]
+Telling = Callable[[Told, StripeStandin], World]
 
 
 def in_order(stripe: Told, standin: StripeStandin) -> World:
@@ -174,7 +184,7 @@ def from_lists(_: Told, standin: StripeStandin) -> World:
     return world
 
 
-def faults(plan: Plan, ways: Sequence[Way]) -> list[str]:
+def faults(plan: Plan, ways: Sequence[Telling]) -> list[str]:
     """Where what is shown is not what was moved."""
     stripe = told(plan)
     standin = serving((None, raw) for raw in stripe.objects.values())
@@ -217,14 +227,14 @@ def _sums(shown: list[dict[str, Any]]) -> dict[str, Sums]:
 
 
 def _is_payment(row: dict[str, Any]) -> bool:
-    return row["type"] == "charge" and row["status"] == "succeeded"
+    return bool(row["type"] == "charge" and row["status"] == "succeeded")
 
 
 def _is_dispute(row: dict[str, Any]) -> bool:
-    return row["type"] == "dispute" and row["status"] != "fee"
+    return bool(row["type"] == "dispute" and row["status"] != "fee")
 
 
-def shrunk(plan: Plan, ways: Sequence[Way]) -> Plan:
+def shrunk(plan: Plan, ways: Sequence[Telling]) -> Plan:
     """The smallest plan that a plan with a fault leads to, a step at a time."""
     while True:
         smaller = [plan.without(movement) for movement in plan.movements]
@@ -242,7 +252,7 @@ def shrunk(plan: Plan, ways: Sequence[Way]) -> Plan:
             return plan
 
 
-def check(numbers: range, ways: Sequence[Way]) -> None:
+def check(numbers: range, ways: Sequence[Telling]) -> None:
     for number in numbers:
         plan = drawn(random.Random(FIRST + number))
         if faults(plan, ways):
@@ -272,7 +282,7 @@ def test_the_histories_hold_everything_there_is() -> None:
     for movement in (movement for plan in drawn_ for movement in plan.movements):
         seen[type(movement)] += 1
         if isinstance(movement, Payment):
-            part = movement.collected if not movement.collected else "all"
+            part: Any = movement.collected if not movement.collected else "all"
             if movement.collected and movement.collected < movement.asked:
                 part = "part"
             seen.update([movement.way, movement.payer, movement.currency, (movement.by, part)])
