@@ -26,6 +26,8 @@ Sources and their fields (times are seconds since the epoch, ``None`` where unkn
     ``id, status, failed, created_at, product_id, telegram_user_id, livemode``
 ``charge``
     ``id, status, created_at, product_id, telegram_user_id, livemode, method {type, brand, last4}``
+``released``
+    ``id`` of the charge, whose authorisation ended without a capture
 ``redemption``
     ``access_code, product_id, redeemed_at, expires_at, telegram_user_id, livemode``, and
     ``expiry_not_understood`` as above
@@ -680,6 +682,7 @@ class Purchase:
             or self.data("payment_intent").get("status") == "canceled"
             or self.data("payment_intent").get("failed")
             or self.data("charge").get("status") == "failed"
+            or "released" in self.sources
         )
         return "failed" if failed else "pending"
 

@@ -7,7 +7,7 @@ left out. The fields of each source are listed in :mod:`shared.domain.purchase`,
 :mod:`shared.domain.customer` and :mod:`shared.domain.transaction`.
 
 What moved (https://docs.stripe.com/changelog): the period of a subscription to its items
-(2025-03-31), ``invoice.subscription`` to ``invoice.parent`` and the payment intent to
+(2025-03-31), ``invoice.subscription`` to ``invoice.parent`` and what paid it to
 ``invoice.payments`` (2025-03-31), ``plan`` to ``price`` (2020).
 
 Every function raises ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` for
@@ -164,15 +164,12 @@ def payment_intent(raw: Mapping[str, Any]) -> Raw:
 def charge_of_purchase(raw: Mapping[str, Any]) -> Raw:
     """A charge as part of the one-off purchase it pays.
 
-    Stripe calls an authorisation "succeeded": the purchase waits for its capture (``pending``),
-    and has failed when the authorisation was released without one.
+    Stripe calls an authorisation "succeeded": the purchase waits for its capture (``pending``).
     """
-    status = raw["status"]
-    if status == "succeeded" and not raw.get("captured", True):
-        status = "failed" if raw.get("refunded") else "pending"
+    authorised = raw["status"] == "succeeded" and not raw.get("captured", True)
     return {
         "id": raw["id"],
-        "status": status,
+        "status": "pending" if authorised else raw["status"],
         "created_at": raw["created"],
         **_metadata(raw),
         "method": _method_used(raw),
@@ -314,12 +311,17 @@ def subscription_of_invoice(raw: Mapping[str, Any]) -> str | None:
     return id_of(details.get("subscription")) or id_of(raw.get("subscription"))
 
 
-def payment_intents_of_invoice(raw: Mapping[str, Any]) -> list[str]:
-    """The PaymentIntents an invoice names: the old shape's one, or the expanded payments."""
+def payments_of_invoice(raw: Mapping[str, Any]) -> list[str]:
+    """The payments an invoice names: the old shape's one, or the expanded ones."""
     payments = (raw.get("payments") or {}).get("data") or []
-    named = [id_of(raw.get("payment_intent"))]
-    named += [id_of((payment.get("payment") or {}).get("payment_intent")) for payment in payments]
-    return list(dict.fromkeys(intent for intent in named if intent is not None))
+    named = [payment_named_by(raw), *(payment_named_by(p.get("payment") or {}) for p in payments)]
+    return list(dict.fromkeys(payment for payment in named if payment is not None))
+
+
+def payment_named_by(raw: Mapping[str, Any]) -> str | None:
+    """The payment that an invoice, or an invoice's payment, names: a PaymentIntent, or a charge
+    that has none."""
+    return id_of(raw.get("payment_intent")) or id_of(raw.get("charge"))
 
 
 def invoice_of_payment_intent(raw: Mapping[str, Any]) -> str | None:
@@ -346,7 +348,6 @@ def charge(raw: Mapping[str, Any]) -> Raw:
         "currency": raw["currency"],
         "status": raw["status"],
         "captured": captured,
-        "released": not captured and bool(raw.get("refunded")),
         "created_at": raw["created"],
         "description": _cut(raw.get("description")),
         "failure": _cut(raw.get("failure_message")),
@@ -354,6 +355,12 @@ def charge(raw: Mapping[str, Any]) -> Raw:
         "method": _method_used(raw),
         "livemode": raw["livemode"],
     }
+
+
+def is_released(raw: Mapping[str, Any]) -> bool:
+    """Whether a charge says that its authorisation ended without a capture. Since API version
+    2025-03-31 none does; events of other names tell it."""
+    return not raw.get("captured", True) and bool(raw.get("refunded"))
 
 
 _NO_REFUND_OF_THE_REST = "2025-03-31"

@@ -4,12 +4,12 @@ Rows are the sources of ``TXN`` records (see :mod:`shared.domain.merge`; times a
 the epoch, amounts integers in the currency's minor unit, as Stripe gives them):
 
 ``charge``
-    ``id, amount, currency, status, captured, released (an authorisation that ended without a
-    capture), created_at, description, failure, payment_intent, method {type, brand, last4},
-    livemode``; beside it one source per refund, named by its id: ``amount, counted, created_at``;
-    one per sum that the charge said was given back so far, ``total_500``: ``amount``;
-    ``never_collected``: ``amount`` of an authorisation that Stripe made a refund of (API versions
-    before 2025-03-31); and ``intent_canceled``: ``id`` of its PaymentIntent, which was cancelled
+    ``id, amount, currency, status, captured, created_at, description, failure, payment_intent,
+    method {type, brand, last4}, livemode``; beside it one source per refund, named by its id:
+    ``amount, counted, created_at``; one per sum that the charge said was given back so far,
+    ``total_500``: ``amount``; ``never_collected``: ``amount`` of an authorisation that Stripe made
+    a refund of (API versions before 2025-03-31); and ``released``: ``id`` of the charge, whose
+    authorisation ended without a capture
 ``refund``
     ``id, amount, currency, status, created_at, reason, charge, payment_intent, charge_at (the sort
     key of its charge's record), livemode``
@@ -238,8 +238,7 @@ def _status(source: str, sources: Mapping[str, Source]) -> str:
     if source == "balance":
         return "applied"
     if source == "charge" and data["status"] == "succeeded" and not data["captured"]:
-        released = data["released"] or "intent_canceled" in sources
-        return "released" if released else "uncaptured"
+        return "released" if "released" in sources else "uncaptured"
     return str(data["status"])
 
 

@@ -58,7 +58,6 @@ _FLAGS = frozenset(
         "livemode",
         "deleted",
         "captured",
-        "released",
         "counted",
         "withdrawn",
         "failed",

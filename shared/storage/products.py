@@ -97,10 +97,11 @@ class Products:
         ).record
 
     def look_up(self, tenant: Tenant, product_id: str, livemode: bool) -> Fetched | None:
-        """A product as Stripe has it now.
+        """A product as Stripe has it now; ``None`` where Stripe has none.
 
         Of a deleted one Stripe has only the id: what it opened last still counts for those who
-        bought it.
+        bought it. One that is not known yet is left to its events: they hold its name and chats,
+        and what was fetched would hide them.
         """
         asked_at = int(self.clock())
         mode = Mode(livemode, self.registry.of_store(tenant).account)
@@ -111,8 +112,9 @@ class Products:
         data = stripe_objects.product(raw)
         if data["deleted"]:
             record = self.known(tenant, [(livemode, product_id)]).get((livemode, product_id))
-            if record is not None and "product" in record.sources:
-                data = {**record.sources["product"].data, "deleted": True}
+            if record is None or "product" not in record.sources:
+                return None
+            data = {**record.sources["product"].data, "deleted": True}
         return Fetched("product", data, asked_at, terminal=data["deleted"])
 
     def observe(self, tenant: Tenant, product_id: str, seen: Observation, livemode: bool) -> int:

@@ -75,7 +75,8 @@ def apply(event: Event, tenant: Tenant, services: Services) -> None:
 def on_customer(context: Context) -> None:
     account = context.raw["id"]
     _observe_customer(context, account, of.customer)
-    if "balance" in context.event.previous:
+    begins_with_one = context.event.type == "customer.created" and context.raw.get("balance")
+    if "balance" in context.event.previous or begins_with_one:
         # No event of its own tells of a balance that changed: the list of changes does.
         _store_balance_changes(context, account)
 
@@ -383,12 +384,16 @@ def on_payment_intent(context: Context) -> None:
     """A PaymentIntent is a purchase where our metadata says so; a renewal's is none."""
     account = payer_of(context.raw)
     key = purchase_of(context.tenant, account, context.raw)
+    released = None
     if context.raw["status"] == "canceled":
         context.check(of.payment_intent)
-        _release_charge(context)
+        released = _release_charge(context)
     if not _is_purchase(context):
         _link_unpaid(context)
         if not _is_of_session(context, key):
+            if released is not None and of.invoice_of_payment_intent(context.raw) is None:
+                # Our metadata may be on its charge only, whose events tell of no end.
+                context.settle(account, context.state(key, "released", {"id": released}))
             return
     outcome = context.observe(
         key,
@@ -410,17 +415,22 @@ def _is_of_session(context: Context, key: Key) -> bool:
     return record is not None and "session" in record.sources
 
 
-def _release_charge(context: Context) -> None:
+def _release_charge(context: Context) -> str | None:
     """An authorisation whose PaymentIntent was cancelled will never be collected. Since API version
-    2025-03-31 no event of the charge says so."""
+    2025-03-31 its charge says nothing of it.
+
+    Returns:
+        The charge's id, where there is one.
+    """
     charge_id = of.id_of(context.raw.get("latest_charge"))
     if charge_id is None:
-        return
+        return None
     try:
         charge = context.charge_key(charge_id)
     except Unappliable:
-        return
-    context.state(charge, "intent_canceled", {"id": context.raw["id"]})
+        return None
+    context.state(charge, "released", {"id": charge_id})
+    return charge_id
 
 
 def _link_unpaid(context: Context) -> None:
@@ -466,6 +476,9 @@ def on_charge(context: Context) -> None:
         well_formed.check(data or {})
     key = charge_key(context.tenant, account, raw)
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]
+    released = of.is_released(raw) or context.event.type == "charge.expired"
+    if released:
+        context.state(key, "released", {"id": charge_id})
     if given_back["amount"]:
         context.state(key, f"total_{given_back['amount']}", given_back)
     if rest := of.never_collected(raw):
@@ -477,6 +490,8 @@ def on_charge(context: Context) -> None:
     if is_purchase and not late:
         key = purchase_of(context.tenant, account, raw)
         outcomes.append(context.observe(key, "charge", of.charge_of_purchase, fetch=fetch))
+        if released:
+            outcomes.append(context.state(key, "released", {"id": charge_id}))
         if payer is not None:
             outcomes.append(context.state(profile_key(context.tenant, account), "billing", payer))
     if raw["status"] == "succeeded" and not (is_purchase and raw.get("captured", True)):
@@ -499,9 +514,9 @@ def _mention_refund(context: Context, charge: Key, raw: Raw) -> Outcome:
 
 def on_refund(context: Context) -> None:
     """A row of its own per refund, and its share in what its charge has given back."""
-    raw = context.raw
-    charge_id, refund_id = of.id_of(raw.get("charge")), raw["id"]
+    raw, refund_id = context.raw, context.raw["id"]
     context.check(of.refund, of.refund_of_charge)
+    charge_id = _charge_of_refund(context)
     charge = None if charge_id is None else context.charge_key(charge_id)
     if charge is not None:
         account = account_of(charge.pk)
@@ -514,12 +529,33 @@ def on_refund(context: Context) -> None:
         return context.retrieve("refunds", refund_id)
 
     key = transaction_key(context.tenant, account, raw["created"], transaction_id_of(refund_id))
-    outcomes = [context.observe(key, "refund", _refund_at(context, charge), fetch=fetch)]
+    told = _refund_at(context, charge)
+    outcomes = [
+        context.observe(key, "refund", lambda raw: {**told(raw), "charge": charge_id}, fetch=fetch)
+    ]
     if charge is not None:
         context.observe(charge, refund_id, of.refund_of_charge, fetch=fetch)
     else:
         outcomes += context.paid(account)  # what goes back came in before
     context.settle(account, *outcomes)
+
+
+def _charge_of_refund(context: Context) -> str | None:
+    """The charge a refund gives back. Where it names only its payment, that is asked for: it has
+    one charge that succeeded, the latest.
+
+    Raises:
+        Unappliable: Stripe has no such payment.
+    """
+    charge_id = of.id_of(context.raw.get("charge"))
+    intent_id = of.id_of(context.raw.get("payment_intent"))
+    if charge_id is not None or intent_id is None:
+        return charge_id
+    try:
+        intent = context.retrieve("payment_intents", intent_id)
+    except StripeMissing:
+        raise Unappliable("its payment is not in this account") from None
+    return of.id_of(intent.get("latest_charge"))
 
 
 def _refund_at(context: Context, charge: Key | None) -> Normalise:
@@ -575,7 +611,7 @@ def on_credit_note(context: Context) -> None:
 def on_invoice(context: Context) -> None:
     raw, account = context.raw, customer_of(context.raw)
     subscription_id = of.subscription_of_invoice(raw)
-    paid_by = of.payment_intents_of_invoice(raw)
+    paid_by = of.payments_of_invoice(raw)
     context.observe(
         invoice_key(context.tenant, account, raw["id"], subscription_id),
         "invoice",
@@ -585,14 +621,13 @@ def on_invoice(context: Context) -> None:
     context.services.invoices.add(context.tenant, raw["id"], account, subscription_id)
     if context.event.type == "invoice.paid":
         # The old shape names what paid it; in the new one, invoice_payment.paid does.
-        for intent in paid_by:
-            _link_payment(context, account, intent, raw["id"], subscription_id)
+        for payment in paid_by:
+            _link_payment(context, account, payment, raw["id"], subscription_id)
 
 
 def on_invoice_payment(context: Context) -> None:
     raw = context.raw
-    payment = raw["payment"]
-    paid_by = of.id_of(payment.get("payment_intent")) or of.id_of(payment.get("charge"))
+    paid_by = of.payment_named_by(raw["payment"])
     invoice_id = of.id_of(raw.get("invoice"))
     if paid_by is None or invoice_id is None:
         return

@@ -192,5 +192,9 @@ def _own_of_both(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[
     return {**theirs, **ours, "audit": sorted(once, key=lambda entry: entry["at"])}
 
 
-def _age(source: Source) -> tuple[bool, int, int]:
-    return (source.terminal, source.version, source.rank)
+def _age(source: Source) -> tuple[bool, int, bool, int]:
+    """What was fetched holds every event from before it was asked for, whatever its version says:
+    it may have been fetched before any event came."""
+    asked_at = source.fetched_at or 0
+    known_at = max(source.version, asked_at)
+    return (source.terminal, known_at, asked_at == known_at, source.rank)

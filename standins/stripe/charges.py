@@ -142,6 +142,11 @@ def settle(ledger: Ledger, charge: Object, *, succeeded: bool) -> None:
         )
 
 
+def release(ledger: Ledger, charge: Object) -> None:
+    """An authorization ends uncollected: API versions before 2025-03-31 call it refunded."""
+    ledger.change(charge, _released=True)
+
+
 def count_refund(ledger: Ledger, charge: Object, refund: Object, delta: int, event: str) -> None:
     """Add a refund's amount to its charge (or take it off), and write this event of the charge."""
     total = charge["amount_refunded"] + delta

@@ -170,12 +170,12 @@ def expire_authorization(ledger: Ledger, payment: str) -> Object:
     """An authorized payment that nobody captured lapses; returns the charge."""
     charge = charges.charge_of(ledger, payment)
     intent = ledger.get("payment_intent", charge["payment_intent"])
-    ledger.change(charge, refunded=True, amount_refunded=charge["amount"])
+    charges.release(ledger, charge)
     ledger.change(
         intent,
         status="canceled",
         canceled_at=ledger.now(),
-        cancellation_reason="automatic",
+        cancellation_reason="expired",
         amount_capturable=0,
     )
     ledger.emit("charge.expired", charge)
@@ -194,6 +194,8 @@ def cancel(ledger: Ledger, id_: str, *, reason: str | None = None) -> Object:
             "requires_action, processing.",
             code="payment_intent_unexpected_state",
         )
+    if intent["status"] == "requires_capture":
+        charges.release(ledger, charges.charge_of(ledger, id_))
     ledger.change(
         intent,
         status="canceled",

@@ -78,6 +78,8 @@ def _old_subscription_item(shown: Object, value: Mapping[str, Any], _version: st
 
 def _old_charge(shown: Object, value: Mapping[str, Any], version: str) -> None:
     shown["invoice"] = value.get("_invoice")
+    if value.get("_released"):
+        shown |= {"refunded": True, "amount_refunded": value["amount"]}
     if version[:10] < _LATEST_CHARGE:
         url = f"/v1/charges/{value['id']}/refunds"
         shown["refunds"] = list_object(shape(value.get("_refunds", []), version), url)
@@ -87,6 +89,8 @@ def _old_charge(shown: Object, value: Mapping[str, Any], version: str) -> None:
 def _old_payment_intent(shown: Object, value: Mapping[str, Any], version: str) -> None:
     shown.pop("payment_details", None)
     shown["invoice"] = value.get("_invoice")
+    if shown["cancellation_reason"] == "expired":
+        shown["cancellation_reason"] = "automatic"
     if version[:10] < _LATEST_CHARGE:
         shown.pop("latest_charge", None)
         charges = shape(value.get("_charges", []), version)

@@ -335,7 +335,7 @@ def test_what_cannot_be_stored_is_named_and_left_out() -> None:
     buyer = shop.create_customer(name="Renée")["id"]
     bought = shop.buy_one_off(customer=buyer, telegram_user_id=700001)
     refund = shop.refund(bought["id"], amount=100)
-    shop.get("refund", refund["id"]).update(charge=None, customer=None)
+    shop.get("refund", refund["id"]).update(charge=None, payment_intent=None, customer=None)
     complaints: list[tuple[str, str, str]] = []
     progress = backfill(World(standin), complain=lambda *what: complaints.append(what))
     why = "a refund without a charge and without a customer"

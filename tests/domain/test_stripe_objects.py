@@ -173,7 +173,7 @@ def test_a_code_counts_only_where_nothing_had_to_be_paid() -> None:
         ({"captured": True}, "succeeded"),
         ({}, "succeeded"),
         ({"captured": False}, "pending"),
-        ({"captured": False, "refunded": True}, "failed"),
+        ({"captured": False, "refunded": True}, "pending"),
         ({"captured": True, "refunded": True}, "succeeded"),
         ({"status": "failed", "captured": False}, "failed"),
     ],
@@ -181,6 +181,35 @@ def test_a_code_counts_only_where_nothing_had_to_be_paid() -> None:
 def test_an_authorisation_is_not_a_payment_yet(more: dict[str, Any], status: str) -> None:
     raw = {"id": "ch_1", "status": "succeeded", "created": START, "livemode": True, **more}
     assert of.charge_of_purchase(raw)["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("more", "is_released"),
+    [
+        ({}, False),
+        ({"captured": True, "refunded": True}, False),
+        ({"captured": False, "refunded": False}, False),
+        ({"captured": False, "refunded": True}, True),
+    ],
+)
+def test_an_authorisation_that_was_refunded_is_released(
+    more: dict[str, Any], is_released: bool
+) -> None:
+    assert of.is_released(more) == is_released
+
+
+@pytest.mark.parametrize(
+    ("more", "payments"),
+    [
+        ({}, []),
+        ({"payment_intent": "pi_1", "charge": "ch_1"}, ["pi_1"]),
+        ({"payment_intent": None, "charge": "ch_1"}, ["ch_1"]),
+        ({"payments": {"data": [{"payment": {"payment_intent": {"id": "pi_1"}}}]}}, ["pi_1"]),
+        ({"payments": {"data": [{"payment": {"type": "charge", "charge": "py_1"}}]}}, ["py_1"]),
+    ],
+)
+def test_an_invoice_names_what_paid_it(more: dict[str, Any], payments: list[str]) -> None:
+    assert of.payments_of_invoice({"id": "in_1", **more}) == payments
 
 
 def test_a_partly_captured_charge_is_worth_what_was_captured(shop: StripeAccount) -> None:

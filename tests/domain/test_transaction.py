@@ -16,7 +16,6 @@ CHARGE: dict[str, Any] = {
     "currency": "eur",
     "status": "succeeded",
     "captured": True,
-    "released": False,
     "created_at": 1_790_000_000,
     "description": "Signals",
     "failure": None,
@@ -101,13 +100,17 @@ def test_refunds_of_a_charge_nobody_told_of_are_no_row() -> None:
     [
         ({}, "succeeded"),
         ({"captured": False}, "uncaptured"),
-        ({"captured": False, "released": True}, "released"),
         ({"status": "failed", "captured": False}, "failed"),
         ({"status": "pending"}, "pending"),
     ],
 )
 def test_a_charge_tells_whether_money_came_in(more: dict[str, Any], status: str) -> None:
     assert row(charge={**CHARGE, **more}).status == status
+
+
+def test_an_authorisation_that_ended_without_a_capture_is_released() -> None:
+    uncaptured = {**CHARGE, "captured": False}
+    assert row(charge=uncaptured, released={"id": "ch_1"}).status == "released"
 
 
 def test_a_refund_is_below_zero_and_names_its_charge() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from standins.stripe import StripeStandin
-from tests.functions.test_money_siblings import AT, Story
+from tests.functions.stories import AT, Story
 from tests.functions.webhook_world import STORE, World
 
 PAID = {"payment_status": "paid"}

@@ -10,7 +10,7 @@ from shared.domain.clock import parse_iso
 from shared.domain.customer import customer_id_of
 from standins.stripe import StripeStandin
 from tests.functions.shop import CHAT, USER, Shop
-from tests.functions.test_money_siblings import Story
+from tests.functions.stories import Story
 from tests.functions.webhook_world import STORE, World
 
 
@@ -104,7 +104,12 @@ def test_a_redeemed_code_makes_a_customer(shop: Shop) -> None:
         (Story().customer().charge("failed", status="failed", captured=False), False),
         (Story().customer().charge("pending", status="pending"), False),
         (Story().customer().charge().refund("re_1", 1000), True),
-        (Story().customer().refund("re_1", 1000, charge=None, customer="cus_1"), True),
+        (
+            Story()
+            .customer()
+            .refund("re_1", 1000, charge=None, payment_intent=None, customer="cus_1"),
+            True,
+        ),
     ],
     ids=["paid", "of a guest", "released", "declined", "on its way", "refunded", "of a balance"],
 )

@@ -136,7 +136,7 @@ class World:
         self.counted: list[str] = []
         self.stripe = http = stripe or InProcessStripe(standin)
         clients: dict[str, Any] = {"dynamodb": self.client, "secretsmanager": Secrets()}
-        parts = Composition(
+        self.parts = parts = Composition(
             BUDGETS["stripe_webhook"],
             Settings(VARIABLES),
             Leaves(
