@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: help run token store sweep reindex bench bench-list backfill replay bench-webhook bench-buyer doctor bot export forget audit checkov licences docs test test-quick check lock install clean soak
+.PHONY: help run token store sweep reindex bench bench-list backfill replay bench-webhook bench-buyer doctor bot export forget audit checkov licences docs test test-quick check lock install clean soak bench-removals
 
 VENV := .venv
 DEPLOY_VENV := .venv-deploy
@@ -73,6 +73,9 @@ forget: install ## erase who CUSTOMER of STORE is
 bench-webhook: install ## what the webhook costs, by event type and over a mix: docs/bench/webhook.md
 	@$(PY) -m bench.webhook
 	@$(PY) -m bench.hanging
+
+bench-removals: install ## how long after an end the buyer is out: docs/bench/removals.md (ten minutes)
+	@$(PY) -m bench.removals
 
 bench-buyer: install ## what one big buyer costs: docs/bench/buyer.md
 	@$(PY) -m bench.buyer

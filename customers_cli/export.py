@@ -19,6 +19,10 @@ from shared.tenant import Tenant
 app = new_app()
 
 
+class SeveralCustomers(Refused):
+    """An id of before means several customers now."""
+
+
 def records_of(records: Table, tenant: Tenant, account: str) -> list[Record]:
     """Every record of an account: profile, purchases, payment methods, transactions, invoices."""
     items = records.query_all("pk = :pk", pk=tenant.account_pk(account))
@@ -52,13 +56,18 @@ def person(
     """Somebody's public id, all records by account, and all of them.
 
     Args:
-        who: a public id, or Stripe's id of a customer, who need not have bought anything.
+        who: a public id, also one of before, or Stripe's id of a customer, who need not have
+            bought anything.
 
     Raises:
         NotFound: nobody in this store, or nobody any more.
+        SeveralCustomers: as it says.
     """
     found = parts.customers.everybody(tenant, who)
-    customer_id, accounts = found or (who, ())
+    if len(found) > 1:
+        ids = ", ".join(customer_id for customer_id, _ in found)
+        raise SeveralCustomers(f"{who} was the id of several customers. Their ids now: {ids}")
+    customer_id, accounts = found[0] if found else (who, ())
     accounts = (*accounts, *parts.customers.not_listed(tenant, customer_id))
     kept = {account: records_of(parts.records_table, tenant, account) for account in accounts}
     every = [record for part in kept.values() for record in part]
@@ -87,9 +96,11 @@ def export(parts: Composition, tenant: Tenant, who: str) -> dict[str, Any]:
         {user for record in every if record.key.kind == "PURCHASE" for user in record.seen}
     )
     parked = parked_about(parts.parked, tenant, tuple(kept), ids_in(every))
+    former = {id_ for account in kept for id_ in parts.customers.former_ids(tenant, account)}
     return {
         "store": tenant.store_id,
         "customer": {"customer_id": customer_id} if shown is None else dict(shown.row),
+        "former_ids": sorted(former - {customer_id}),
         "accounts": {
             account: {record.key.sk: _shown(record) for record in part}
             for account, part in kept.items()

@@ -88,6 +88,7 @@ def forget(
     for account in kept:
         if not any(record.key.kind == "PROFILE" for record in kept[account]):
             _write(records, None, _without_person(Record(profile_key(tenant, account)), at))
+        customers.forget_former(tenant, account)
         customers.reindex(tenant, account, was=customer_id)
     for event in about:
         parked.remove(tenant, event)

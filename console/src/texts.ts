@@ -115,6 +115,7 @@ const historyEvent: Record<string, string> = {
   cancel_refused: 'Cancellation refused by Stripe',
   cancel_withdrawn: 'Cancellation taken back in Stripe',
   cancel_rescheduled: 'End moved in Stripe',
+  reason_given: 'Reason given',
   ended_without_stripe: 'Ended here without Stripe',
   linked: 'Telegram account linked',
   relinked: 'Telegram account replaced',
@@ -125,6 +126,7 @@ const historyEvent: Record<string, string> = {
   access_kept: 'Stays in a chat',
   access_failed: 'Could not be removed from a chat',
   removal_postponed: 'Removal from a chat put off',
+  removal_restarted: 'Removal from a chat begun again',
   revocation_requested: 'Removal tried again',
 };
 
@@ -415,7 +417,6 @@ export const t = {
     refusedAdvice:
       'Nothing was cancelled. Check in Stripe that the account is still connected and the subscription exists there, then cancel again.',
     notCancelled: (product: string) => `${product} was not cancelled: Stripe refused.`,
-    notLinkedHint: 'The customer never linked a Telegram account to this purchase.',
     failedTitle: 'Could not be removed from Telegram',
     failedUnknown: 'Telegram refused the removal.',
     failedAdvice: 'Put this right in Telegram, then retry. Or leave the person in the chat.',

@@ -31,7 +31,7 @@ class Cancelled:
     """What came of a request.
 
     Attributes:
-        changed: whether the request recorded anything new.
+        changed: whether the request asked for anything new.
         outstanding: whether something is still to be done.
     """
 
@@ -133,6 +133,7 @@ class Canceller:
         record = self._lease(key, owner)
         try:
             own = request(record.purchase)
+            changed = steps.changes_more_than_the_log(record.purchase.own, own)
             if own is not None:
                 record = records.save_own(record, owner, lambda p: request(p) or p.own)
             pending = record.purchase.cancel_pending
@@ -145,7 +146,7 @@ class Canceller:
         # What was refused before this request is told in the history, not in its answer.
         if pending is not None and intent is not None and intent.phase == "refused":
             raise StripeRefused(intent.error, can_end_without_stripe=intent.can_end_without_stripe)
-        return Cancelled(key, purchase, own is not None, steps.outstanding(purchase))
+        return Cancelled(key, purchase, changed, steps.outstanding(purchase))
 
     def _lease(self, key: Key, owner: str) -> Record:
         deadline = self.driver.records.table.deadline

@@ -24,7 +24,9 @@ from shared.http.app import json_response, make_app, query_params, respond, tena
 from shared.observability import count, flush_metrics, logger
 from shared.tenant import Tenant, account_of
 
-# The display name is kept with what somebody asked for.
+# Who asked is kept with what they asked for. An issuer's subjects have at most 255 characters:
+# https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+MAX_SUBJECT = 255
 MAX_NAME = 100
 
 app = make_app()
@@ -52,10 +54,10 @@ def cancel(customer_id: str, purchase_id: str) -> Response[str]:
             deadline=parts().deadline.act_until,
         )
 
-    said = ["cancel", customer_id, purchase_id, request.when, request.reason]
+    said = ["cancel", purchase_id, request.when, request.reason]
     if request.without_stripe:
         said.append("without_stripe")
-    return _answer(event, tenant, said, change)
+    return _answer(event, tenant, customer_id, said, change)
 
 
 @app.post("/v1/customers/<customer_id>/purchases/<purchase_id>/revocation")
@@ -74,8 +76,8 @@ def revoke_again(customer_id: str, purchase_id: str) -> Response[str]:
             deadline=parts().deadline.act_until,
         )
 
-    said = ["revocation", customer_id, purchase_id, *(["leave"] if leave else [])]
-    return _answer(event, tenant, said, change)
+    said = ["revocation", purchase_id, *(["leave"] if leave else [])]
+    return _answer(event, tenant, customer_id, said, change)
 
 
 @app.post("/v1/attention/retry")
@@ -96,7 +98,15 @@ def _who(event: dict[str, Any]) -> Who:
     """Who of the staff asks, by the token."""
     claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
     name = claims.get("name") or claims.get("email")
-    return Who(str(claims.get("sub", "owner")), None if name is None else str(name)[:MAX_NAME])
+    return Who(
+        _kept(claims.get("sub", "owner"), MAX_SUBJECT),
+        None if name is None else _kept(name, MAX_NAME),
+    )
+
+
+def _kept(claim: Any, most: int) -> str:
+    """A claim as a text that can be stored, whatever the issuer put into it."""
+    return str(claim)[:most].encode(errors="replace").decode()
 
 
 def _body() -> str:
@@ -107,14 +117,18 @@ def _body() -> str:
 
 
 def _answer(
-    event: dict[str, Any], tenant: Tenant, said: list[Any], change: Callable[[], Cancelled]
+    event: dict[str, Any],
+    tenant: Tenant,
+    customer_id: str,
+    said: list[Any],
+    change: Callable[[], Cancelled],
 ) -> Response[str]:
     """Make the change and show the purchase; once per Idempotency-Key, if there is one."""
-    action, customer_id, purchase_id, *_ = said
+    action, purchase_id, *_ = said
 
     def answer() -> Answer:
         done = change()
-        shown = parts().reader.purchase(tenant, customer_id, account_of(done.key.pk), purchase_id)
+        shown = parts().reader.purchase(tenant, account_of(done.key.pk), purchase_id)
         logger.info(
             action,
             purchase_id=purchase_id,
@@ -131,6 +145,8 @@ def _answer(
     if key is None:
         made = answer()
     else:
+        # The key belongs to the purchase, whichever id of the customer leads to it; but one has to.
+        parts().customers.purchase(tenant, customer_id, purchase_id)
         seconds, table = parts().budget.timeout, parts().records_table
         made = once(table, tenant, key, said=said, answer=answer, seconds=seconds)
     return json_response(made["body"], made["status"])

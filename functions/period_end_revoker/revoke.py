@@ -289,7 +289,9 @@ class Revoker:
                 if after is not None:
                     records.got_to(mark, after.to_json())
                 return made_due
-            self.driver.make_due(place.key, partial(steps.request_revocation, who=who, now=now))
+            # With the time of the request: made due twice, it stands in the history once.
+            ask = partial(steps.request_revocation, who=who, now=mark.reindex_at or now)
+            self.driver.make_due(place.key, ask)
             made_due.append(place.key)
             after = place
         records.got_to(mark, None if more is None else more.to_json())

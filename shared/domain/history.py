@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.clock import iso
-from shared.domain.merge import CLOCK_SKEW_SECONDS
 from shared.domain.purchase import Purchase
 from shared.domain.timeline import Point
 
@@ -24,6 +23,7 @@ class Entry:
 
     Attributes:
         cause: the event that told it, or what stands for it; unique with ``event``.
+        place: where it stands among the requests and changes of one second.
         actor: ``owner``, ``customer``, ``stripe``, ``system`` or ``store``.
         actor_id, actor_name: who of the staff.
         detail: a sentence or a code; reason: in the words of who acted.
@@ -37,6 +37,7 @@ class Entry:
     reason: str | None = None
     actor_id: str | None = None
     actor_name: str | None = None
+    place: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -53,16 +54,17 @@ class Entry:
 def history(purchase: Purchase) -> list[Entry]:
     """Everything that is known to have happened, newest first."""
     entries = [*facts(purchase), *_log(purchase)]
-    numbered = sorted(enumerate(entries), key=lambda e: (e[1].at, _place(e[1]), e[0]), reverse=True)
+    numbered = sorted(enumerate(entries), key=lambda e: (*_order(e[1]), e[0]), reverse=True)
     return [entry for _, entry in numbered]
 
 
-def _place(entry: Entry) -> int:
+def _order(entry: Entry) -> tuple[int, int, int]:
     """Within one second: what was asked comes before an end, and what was done because of it
     after."""
+    stage = 1 if entry.event == "ended" else 0
     if entry.event.startswith(("access_", "removal_")):
-        return 2
-    return 1 if entry.event == "ended" else 0
+        stage = 2
+    return (entry.at, stage, entry.place)
 
 
 def facts(purchase: Purchase) -> list[Entry]:
@@ -75,7 +77,9 @@ def facts(purchase: Purchase) -> list[Entry]:
         *_ended(purchase),
     ]
     by_cause = {(entry.cause, entry.event): entry for entry in found}
-    return sorted(by_cause.values(), key=lambda entry: (entry.at, entry.cause, entry.event))
+    return sorted(
+        by_cause.values(), key=lambda entry: (entry.at, entry.place, entry.cause, entry.event)
+    )
 
 
 def _bought(purchase: Purchase) -> Iterator[Entry]:
@@ -87,28 +91,35 @@ def _bought(purchase: Purchase) -> Iterator[Entry]:
 def _scheduled(purchase: Purchase) -> Iterator[Entry]:
     """Ends that were set, changed or taken back at Stripe; what the owner asked for stands in the
     log."""
-    set_before = False
-    for point, was in _changes(purchase, "subscription", "cancel_at"):
-        now = point.value.get("cancel_at")
-        if point.value.get("over"):
+    for number, end in enumerate(purchase.end_changes):
+        at, cause, place = end.point.at, _cause("subscription", end.point), 2 * number + 1
+        if end.now is None:
+            yield Entry(at, cause, "stripe", "cancel_withdrawn", place=place)
             continue
-        if now is None:
-            yield Entry(point.at, point.event_id, "stripe", "cancel_withdrawn")
-        elif was is not None:
-            yield Entry(point.at, point.event_id, "stripe", "cancel_rescheduled", iso(now))
-        elif not _asked_by_owner(purchase, point.at):
-            words = point.value.get("cancellation") or {}
-            by_buyer = words.get("feedback") or words.get("comment")
-            actor = "customer" if by_buyer else "stripe"
-            reason = words.get("comment") or words.get("feedback")
-            yield Entry(point.at, point.event_id, actor, "cancel_requested", "period_end", reason)
-        set_before = True
+        if end.asked_by is not None:
+            continue
+        words = _as_text(end.feedback, end.comment)
+        actor = "stripe" if words is None else "customer"
+        event, detail = "cancel_requested", "period_end"
+        if end.was is not None:
+            event, detail = "cancel_rescheduled", iso(end.now) or ""
+        yield Entry(at, cause, actor, event, detail, words, place=place)
+    # A cancel at once, or one that was set before anybody told of it.
     canceled_at = purchase.data("subscription").get("canceled_at")
-    if canceled_at and not set_before and not purchase.cancelled_by_owner:
-        words = _words(purchase)
-        actor = "customer" if words is not None else "stripe"
+    is_told = bool(purchase.end_changes) and purchase.end_changes[-1].now is not None
+    by_itself = purchase.is_over and purchase.end_reason not in (*_CANCELLED, None)
+    if canceled_at and not is_told and not by_itself and not purchase.cancelled_by_owner:
+        words = _as_text(*purchase.buyers_words)
+        actor = "stripe" if words is None else "customer"
         cause = f"{purchase.purchase_id}:{canceled_at}"
         yield Entry(int(canceled_at), cause, actor, "cancel_requested", None, words)
+
+
+_CANCELLED = ("cancelled_by_customer", "cancelled_in_stripe")
+
+
+def _cause(source: str, point: Point) -> str:
+    return point.event_id or f"{source}:{point.at}"
 
 
 def _expiry(purchase: Purchase) -> Iterator[Entry]:
@@ -122,16 +133,6 @@ def _expiry(purchase: Purchase) -> Iterator[Entry]:
                 detail = None if told is None else f"“{told}” is no date that is understood"
                 yield Entry(point.at, f"{source}:{point.event_id}", "store", event, detail)
             was = told
-
-
-def _asked_by_owner(purchase: Purchase, at: int) -> bool:
-    """Whether an end that was set then is what the owner had asked for."""
-    return any(
-        entry.event == "cancel_requested"
-        and entry.detail == "period_end"
-        and entry.at <= at + CLOCK_SKEW_SECONDS
-        for entry in purchase.own.audit
-    )
 
 
 def _changed(purchase: Purchase, source: str) -> Iterator[Entry]:
@@ -151,14 +152,17 @@ def _changed(purchase: Purchase, source: str) -> Iterator[Entry]:
             event, detail = "unlinked", f"Telegram account {was} was taken off {by}"
         else:
             event, detail = "relinked", f"Telegram account {was} was replaced by {user} {by}"
-        yield Entry(point.at, point.event_id or f"{source}:{point.at}", actor, event, detail)
+        yield Entry(point.at, _cause(source, point), actor, event, detail)
     if source == "subscription":
         for point, was in _changes(purchase, source, "items"):
-            if not was or not point.value.get("items"):
-                continue
-            detail = f"{', '.join(was)} → {', '.join(point.value['items'])}"
-            cause = point.event_id or f"{source}:{point.at}"
-            yield Entry(point.at, cause, actor, "switched", detail)
+            if was and point.value.get("items"):
+                detail = f"{', '.join(was)} → {', '.join(point.value['items'])}"
+                yield Entry(point.at, _cause(source, point), actor, "switched", detail)
+    if source == purchase.names_product:
+        for point, was in _changes(purchase, source, "product"):
+            if was and point.value.get("product"):
+                detail = f"product_id: {was} → {point.value['product']}"
+                yield Entry(point.at, f"{_cause(source, point)}:named", actor, "switched", detail)
 
 
 def _changes(purchase: Purchase, source: str, name: str) -> Iterator[tuple[Point, Any]]:
@@ -184,21 +188,28 @@ def _ended(purchase: Purchase) -> Iterator[Entry]:
         actor,
         "ended",
         purchase.end_reason,
-        reason=intent.reason if by_owner and intent else _words(purchase),
+        reason=intent.reason if by_owner and intent else _as_text(*purchase.buyers_words),
         actor_id=intent.actor if by_owner and intent else None,
         actor_name=intent.actor_name if by_owner and intent else None,
     )
 
 
-def _words(purchase: Purchase) -> str | None:
-    """What the buyer told Stripe about cancelling."""
-    feedback, comment = purchase.buyers_words
-    return comment or feedback
+def _as_text(feedback: str | None, comment: str | None) -> str | None:
+    """What the buyer told Stripe about cancelling: the code that was chosen, and the comment."""
+    return ": ".join(word for word in (feedback, comment) if word) or None
 
 
 def _log(purchase: Purchase) -> Iterator[Entry]:
     logged = set()
+    # A request comes before the change it led to, and after those before that one.
+    places = {
+        id(end.asked_by): 2 * number
+        for number, end in enumerate(purchase.end_changes)
+        if end.asked_by is not None
+    }
+    place = 0
     for number, entry in enumerate(purchase.own.audit):
+        place = places.get(id(entry), place)
         detail = entry.detail
         if entry.chat_id is not None:
             logged.add((entry.event, entry.chat_id, entry.telegram_user_id))
@@ -213,6 +224,7 @@ def _log(purchase: Purchase) -> Iterator[Entry]:
             entry.reason,
             entry.actor_id,
             entry.actor_name,
+            place,
         )
     for removal in sorted(purchase.own.removals.values(), key=lambda r: r.key):
         event = f"access_{removal.state}"

@@ -44,9 +44,9 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from shared.domain.merge import Data, Source
+from shared.domain.merge import CLOCK_SKEW_SECONDS, Data, Source
 from shared.domain.telegram import MAY_END
-from shared.domain.timeline import Span, Timeline, of_source
+from shared.domain.timeline import Point, Span, Timeline, of_source
 
 When = Literal["immediately", "period_end"]
 Kind = Literal["one_off", "subscription", "access_code"]
@@ -209,6 +209,25 @@ class Audit:
     reason: str | None = None
     chat_id: str | None = None
     telegram_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndChange:
+    """A change of a subscription's scheduled end at Stripe.
+
+    Attributes:
+        point: what told it.
+        was, now: the end before and after it, seconds since the epoch; ``None``: there was none.
+        feedback, comment: what the buyer told Stripe while this end stood.
+        asked_by: the owner's request that it carried out.
+    """
+
+    point: Point
+    was: int | None
+    now: int | None
+    feedback: str | None = None
+    comment: str | None = None
+    asked_by: Audit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,8 +417,13 @@ class Purchase:
     @cached_property
     def named_product(self) -> str | None:
         """The product that metadata or the store names."""
-        named: str | None = self._first("product_id", ("subscription", *_PRODUCT_PRECEDENCE))
-        return named
+        return None if self.names_product is None else self.data(self.names_product)["product_id"]
+
+    @cached_property
+    def names_product(self) -> str | None:
+        """The source whose word on :attr:`named_product` counts."""
+        sources = ("subscription", *_PRODUCT_PRECEDENCE)
+        return next((s for s in sources if self.data(s).get("product_id")), None)
 
     @cached_property
     def product_ids(self) -> tuple[str, ...]:
@@ -559,9 +583,48 @@ class Purchase:
         return None if self.own.end is None else self.own.end.at
 
     @cached_property
+    def end_changes(self) -> tuple[EndChange, ...]:
+        """Every change of the scheduled end at Stripe, as they happened."""
+        timeline = self.timeline("subscription")
+        ends: list[EndChange] = []
+        was_before = {point.place: before.get("cancel_at") for point, before in timeline.changes()}
+        for point in timeline.points:
+            was, now = was_before.get(point.place), point.value.get("cancel_at")
+            if point.value.get("over"):
+                continue
+            if point.place in was_before and was != now:
+                ends.append(EndChange(point, was, now))
+            if ends:
+                ends[-1] = self._with_words(ends[-1], point)
+        asked_by = _asked_for(ends, self.own.audit)
+        return tuple(replace(end, asked_by=asked_by.get(n)) for n, end in enumerate(ends))
+
+    def _with_words(self, end: EndChange, point: Point) -> EndChange:
+        """With what the buyer told Stripe about it: the portal asks after the cancel, so it may
+        come with an event of its own."""
+        told = point.value.get("cancellation") or {}
+        feedback, comment = told.get("feedback"), self._not_ours(told.get("comment"), point.at)
+        if end.now is None or feedback is comment is None:
+            return end
+        return replace(end, feedback=feedback, comment=comment)
+
+    @cached_property
     def cancelled_by_owner(self) -> bool:
+        """Whether the owner's request is, or was, what ends it."""
         intent = self.own.intent
-        return intent is not None and intent.phase in ("requested", "done")
+        if intent is None or intent.phase not in ("requested", "done"):
+            return False
+        return not (self.is_over and intent.mode == "period_end" and self._end_was_taken_back)
+
+    @cached_property
+    def _end_was_taken_back(self) -> bool:
+        """Whether the end that the owner asked for last did not stand until the end: it was taken
+        back or put off at Stripe."""
+        asked = [n for n, end in enumerate(self.end_changes) if end.asked_by is not None]
+        if not asked:
+            return False
+        set_end, later = self.end_changes[asked[-1]], self.end_changes[asked[-1] + 1 :]
+        return any(end.now is None or end.now > (set_end.now or 0) for end in later)
 
     @cached_property
     def end_reason(self) -> str | None:
@@ -587,9 +650,18 @@ class Purchase:
         Stripe comes back as a comment, and is not the buyer's."""
         told = self.data("subscription")
         comment = told.get("comment")
-        if any(entry.reason == comment for entry in self.own.audit):
-            comment = None
-        return told.get("feedback"), comment
+        said = (
+            point.at
+            for point in self.timeline("subscription").points
+            if (point.value.get("cancellation") or {}).get("comment") == comment
+        )
+        return told.get("feedback"), self._not_ours(comment, next(said, math.inf))
+
+    def _not_ours(self, comment: str | None, at: float) -> str | None:
+        """A comment that Stripe told at some time, where no earlier request of the owner says the
+        same."""
+        ours = (e for e in self.own.audit if e.at <= at + CLOCK_SKEW_SECONDS)
+        return None if any(entry.reason == comment for entry in ours) else comment
 
     @cached_property
     def status(self) -> str:
@@ -871,6 +943,42 @@ class Purchase:
             and not self.is_over
             and not self.ends_with_period
         )
+
+
+def _asked_for(ends: list[EndChange], audit: tuple[Audit, ...]) -> dict[int, Audit]:
+    """Which of these changes carried out which of the owner's requests, by the change's number.
+
+    A request sets an end once: what is set after that was taken back is somebody else's. A change
+    with the buyer's words is the buyer's.
+    """
+    found: dict[int, Audit] = {}
+    for request, done_at in _period_end_requests(audit):
+        free = [
+            n
+            for n, end in enumerate(ends)
+            if n not in found
+            and end.now is not None
+            and end.feedback is end.comment is None
+            and request.at - CLOCK_SKEW_SECONDS <= end.point.at <= done_at + CLOCK_SKEW_SECONDS
+        ]
+        after = [n for n in free if ends[n].point.at >= request.at]
+        if free:
+            found[after[0] if after else free[-1]] = request
+    return found
+
+
+def _period_end_requests(audit: tuple[Audit, ...]) -> Iterator[tuple[Audit, float]]:
+    """The owner's requests that Stripe did not refuse, each with when it was carried out, or
+    another one took its place."""
+    for number, request in enumerate(audit):
+        if request.event != "cancel_requested" or request.detail != "period_end":
+            continue
+        outcomes = ("cancel_confirmed", "cancel_refused", "cancel_requested")
+        outcome = next((e for e in audit[number + 1 :] if e.event in outcomes), None)
+        if outcome is None:
+            yield request, math.inf
+        elif outcome.event != "cancel_refused":
+            yield request, outcome.at
 
 
 def _without(span: Span, covered: list[Span]) -> list[Span]:

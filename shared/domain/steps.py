@@ -176,6 +176,8 @@ def request_cancel(
 ) -> Own | None:
     """Our part of the purchase with the owner's new intent; ``None`` where nothing changes.
 
+    A reason given with a request that changes nothing else is logged all the same.
+
     Raises:
         PurchaseAlreadyEnded: it is over by something else than this request.
         OperationInProgress: an immediate end was asked for, which Stripe has not carried out yet.
@@ -189,11 +191,11 @@ def request_cancel(
             and in_effect.mode == when
             and purchase.end_reason == "cancelled_by_owner"
         ):
-            return None
+            return _with_reason(purchase, who, reason, now)
         raise PurchaseAlreadyEnded
     if in_effect is not None and in_effect.phase == "requested":
         if in_effect.mode == when:
-            return None
+            return _with_reason(purchase, who, reason, now)
         if in_effect.mode == "immediately":
             raise OperationInProgress("An immediate cancellation of this purchase is under way")
     if when == "period_end":
@@ -202,7 +204,7 @@ def request_cancel(
                 raise PurchaseAlreadyEnded
             raise PeriodEndNotAvailable
         if purchase.ends_with_period:
-            return None
+            return _with_reason(purchase, who, reason, now)
     elif not purchase.cancel_options:
         raise PurchaseAlreadyEnded("This purchase gives no access that could be cancelled")
     generation = 1 if intent is None else intent.generation + 1
@@ -220,6 +222,19 @@ def request_cancel(
     )
     entry = Audit(now, "owner", "cancel_requested", when, who.id, who.name, reason)
     return own.logged(entry).without_retry("stripe")
+
+
+def _with_reason(purchase: Purchase, who: Who, reason: str | None, now: int) -> Own | None:
+    """Our part with a reason that the log doesn't hold yet; ``None`` where there is none."""
+    if reason is None or any(entry.reason == reason for entry in purchase.own.audit):
+        return None
+    entry = Audit(now, "owner", "reason_given", None, who.id, who.name, reason)
+    return purchase.own.logged(entry)
+
+
+def changes_more_than_the_log(before: Own, after: Own | None) -> bool:
+    """Whether a request asks for anything new."""
+    return after is not None and replace(after, audit=before.audit) != before
 
 
 def request_revocation(purchase: Purchase, *, who: Who, now: int) -> Own | None:
@@ -247,11 +262,11 @@ def request_revocation(purchase: Purchase, *, who: Who, now: int) -> Own | None:
     }
     for step in waits_for_stripe:
         own = replace(own.without_retry(step), waived=purchase.plan_key)
+    detail = "without_looking_at_stripe" if waits_for_stripe else None
     own = replace(own, removals={**own.removals, **again})
-    if waits_for_stripe or any(removal.state == "failed" for removal in outstanding):
-        detail = "without_looking_at_stripe" if waits_for_stripe else None
-        own = own.logged(Audit(now, "owner", "revocation_requested", detail, who.id, who.name))
-    return own
+    entry = Audit(now, "owner", "revocation_requested", detail, who.id, who.name)
+    # A write whose answer was lost is made again.
+    return own if entry in own.audit else own.logged(entry)
 
 
 def restart(purchase: Purchase, chats: Collection[str], *, now: int) -> Own | None:

@@ -14,9 +14,12 @@ that renews a subscription needs no point, and the hot path writes none.
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from shared.domain.merge import CLOCK_SKEW_SECONDS, Source
@@ -196,12 +199,69 @@ def _in_order(points: Iterable[Point]) -> list[Point]:
     for point in sorted(points, key=lambda point: point.place):
         groups.setdefault((point.at, point.stage), []).append(point)
     for rest in groups.values():
+        changed = [point.value for point in ordered if point.tells_change]
+        trail = _trail([point for point in rest if point.tells_change], changed[-1:])
+        if trail:
+            ordered += _with_repetitions(trail, [p for p in rest if not p.tells_change])
+            continue
         while rest:
             value = ordered[-1].value if ordered else UNTOLD
             following = next((p for p in rest if p.tells_change and p.before == value), None)
             ordered.append(following or _first_of(rest))
             rest.remove(ordered[-1])
     return ordered
+
+
+def _trail(points: list[Point], begins: list[Any]) -> list[Point]:
+    """Changes in the order in which each begins with what the last one led to (Hierholzer's
+    algorithm for a trail through all edges of a graph); empty where there is no such order.
+
+    Whoever leaves a value twice came back to it in between.
+
+    Args:
+        begins: the value before all of them, where it is known; a trail that goes in a circle
+            could begin anywhere.
+    """
+    if len(points) < 3:
+        return []
+    leaving: dict[str, list[Point]] = {}
+    surplus: Counter[str] = Counter()
+    for point in reversed(points):
+        leaving.setdefault(_text(point.before), []).append(point)
+        surplus[_text(point.before)] += 1
+        surplus[_text(point.value)] -= 1
+    begin = next((at for at, more in surplus.items() if more == 1), None)
+    if begin is None:
+        known = [_text(value) for value in begins if _text(value) in leaving]
+        begin = known[0] if known else _text(points[0].before)
+    walked: list[tuple[str, Point | None]] = [(begin, None)]
+    found: list[Point] = []
+    while walked:
+        at, walked_by = walked[-1]
+        if leaving.get(at):
+            onward = leaving[at].pop()
+            walked.append((_text(onward.value), onward))
+            continue
+        walked.pop()
+        if walked_by is not None:
+            found.append(walked_by)
+    found.reverse()
+    joined = all(one.value == after.before for one, after in pairwise(found))
+    return found if joined and len(found) == len(points) else []
+
+
+def _with_repetitions(trail: list[Point], repeating: list[Point]) -> list[Point]:
+    """With the points that tell no change, each behind the first change that led to its value."""
+    ordered = [point for point in repeating if point.value == trail[0].before]
+    rest = [point for point in repeating if point.value != trail[0].before]
+    for change in trail:
+        ordered += [change, *(point for point in rest if point.value == change.value)]
+        rest = [point for point in rest if point.value != change.value]
+    return [*ordered, *rest]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _first_of(points: list[Point]) -> Point:

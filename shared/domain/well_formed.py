@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.key_parts import is_id, is_text
-from shared.domain.merge import Data
+from shared.domain.merge import Data, Observation
 
 # The last second that datetime can show.
 LAST_SECOND = 253_402_300_799
@@ -87,6 +87,18 @@ def check(data: Data) -> None:
                 raise ValueError(f"{name} is missing")
         elif not _fits(name, value):
             raise ValueError(f"{name} is not what it should be")
+
+
+def check_observation(seen: Observation) -> None:
+    """Refuse what an event says of an object where that, or what it says was before, is not as it
+    should be.
+
+    Raises:
+        ValueError: as above.
+    """
+    check(seen.data)
+    if seen.previous is not None:
+        check(seen.previous)
 
 
 def _fits(name: str, value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from shared.domain import access, transaction
 from shared.domain.customer import is_guest
 from shared.domain.errors import NotFound
+from shared.domain.key_parts import moment
 from shared.domain.merge import Data, Source
 from shared.domain.purchase import Purchase
 from shared.domain.transaction import Transaction
@@ -106,7 +107,7 @@ class Reader:
         # A purchase is paid when it is made, or soon after.
         soon = None
         if position is not None:
-            soon = f"TXN#{int(position.split('#')[0]) + SOON_SECONDS:011d}#"
+            soon = f"TXN#{moment(int(position.split('#')[0]) + SOON_SECONDS)}#"
         rows = itertools.islice(self._rows(tenant, customer, soon), RECENT_ROWS)
         return self._purchases(
             tenant,
@@ -117,17 +118,15 @@ class Reader:
             position=position,
         )
 
-    def purchase(
-        self, tenant: Tenant, customer_id: str, account: str, purchase_id: str
-    ) -> dict[str, Any]:
+    def purchase(self, tenant: Tenant, account: str, purchase_id: str) -> dict[str, Any]:
         """One purchase, as :meth:`detail` shows it.
 
         Raises:
-            NotFound: no such purchase in this account.
+            NotFound: no such purchase in this account, or it is nobody's who is shown.
         """
-        customer = self._customer(tenant, customer_id)
+        customer = self.customers.of_account(tenant, account)
         record = self.records.get(purchase_key(tenant, account, purchase_id))
-        if record is None or not record.purchase.visible:
+        if customer is None or record is None or not record.purchase.visible:
             raise NotFound
         rows = itertools.islice(self._rows(tenant, customer, None), RECENT_ROWS)
         holders = self._holders(tenant, [account])
@@ -147,7 +146,7 @@ class Reader:
         return self._page(tenant, list(rows), limit)
 
     def _customer(self, tenant: Tenant, customer_id: str) -> CustomerEntry:
-        customer = self.customers.get(tenant, customer_id)
+        customer = self.customers.resolve(tenant, customer_id)
         if customer is None:
             raise NotFound
         return customer

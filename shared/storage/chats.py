@@ -158,15 +158,14 @@ class Chats:
     ) -> tuple[dict[str, Standing], frozenset[str]]:
         """:meth:`standings`, and which of their present ids have an owner."""
         named = set(chat_ids)
-        current = self.current_ids({chat for chat in named if is_chat_id(chat)})
-        found = self.table.batch_get((_pk(chat), _OWNER) for chat in sorted(set(current.values())))
+        current, owners = self._followed({chat for chat in named if is_chat_id(chat)})
         is_only = None
         standings = {}
         for chat_id in named:
             if not is_chat_id(chat_id):
                 standings[chat_id] = _unusable(chat_id)
                 continue
-            item = found.get((_pk(current[chat_id]), _OWNER), {})
+            item = owners[current[chat_id]]
             reason = detail = None
             if item.get("store", tenant.store_id) != tenant.store_id:
                 reason, detail = OTHER_STORE, f"The chat {chat_id} belongs to another store."
@@ -184,23 +183,28 @@ class Chats:
                 title=item.get("title") if usable else None,
                 type=item.get("type") if usable else None,
             )
-        owned = frozenset(pk.removeprefix("CHAT#") for pk, _ in found)
-        return standings, owned
+        return standings, frozenset(chat_id for chat_id, item in owners.items() if item)
 
     def current_ids(self, chat_ids: Iterable[str]) -> dict[str, str]:
         """The id each chat has now: itself, or where its migrations lead."""
+        return self._followed(chat_ids)[0]
+
+    def _followed(self, chat_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, Item]]:
+        """:meth:`current_ids`, and the owner's item of every id on the way; empty: it has none."""
         now = {chat_id: chat_id for chat_id in chat_ids}
-        looked_up: dict[str, str] = {}
-        for _ in range(_MAX_HOPS):
-            unknown = set(now.values()) - looked_up.keys()
+        owners: dict[str, Item] = {}
+        for hop in range(_MAX_HOPS + 1):
+            unknown = sorted(set(now.values()) - owners.keys())
             if not unknown:
                 break
-            found = self.table.batch_get((_pk(chat_id), _OWNER) for chat_id in sorted(unknown))
-            for chat_id in unknown:
-                item = found.get((_pk(chat_id), _OWNER), {})
-                looked_up[chat_id] = item.get("migrated_to", chat_id)
-            now = {chat_id: looked_up.get(current, current) for chat_id, current in now.items()}
-        return now
+            found = self.table.batch_get((_pk(chat_id), _OWNER) for chat_id in unknown)
+            owners |= {chat_id: found.get((_pk(chat_id), _OWNER), {}) for chat_id in unknown}
+            if hop < _MAX_HOPS:
+                now = {
+                    chat_id: owners[current].get("migrated_to", current)
+                    for chat_id, current in now.items()
+                }
+        return now, owners
 
     def migrated(self, tenant: Tenant, old_id: str, new_id: str) -> bool:
         """Remember that a chat of this store moved, as Telegram says; repeatable.

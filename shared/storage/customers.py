@@ -10,6 +10,10 @@ one it said it in.
 Whether an account belongs to a customer is decided by what the account says *after* the customer's
 item was read. Whoever changes an account brings its customers up to date afterwards, so of two
 writers one either sees the other's result or is refused, and begins again.
+
+A customer's id changes when it turns out who an account is. The item of the former id then says
+which accounts it leads to (``former``), and each of these has a note of it (``FORMER#{id}``), so
+that forgetting the person ends that, too.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +40,7 @@ from shared.domain.errors import NotFound, TryAgainLater
 from shared.domain.search import ID_END, Entry, entry_of, id_sort_key
 from shared.storage.dynamo import ConditionFailed, Contention, Item, Table
 from shared.storage.items import Record, dumps, from_item
-from shared.storage.keys import Key, profile_key, purchase_key
+from shared.storage.keys import Key, former_key, moved_key, profile_key, purchase_key
 from shared.storage.products import products_of
 from shared.storage.records import MAX_CONFLICTS, Records
 from shared.tenant import Tenant, account_of
@@ -82,6 +86,7 @@ class _Stored:
     """A customer's item.
 
     Attributes:
+        former: accounts that were this customer before and are another one now.
         parts: what each account adds, JSON by account; ``None`` in an item from before there were
             any: the accounts are read then.
         digest: of what the rows hold besides the row itself.
@@ -90,6 +95,7 @@ class _Stored:
 
     rev: int = 0
     accounts: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
     parts: str | None = None
     row: str | None = None
     digest: str | None = None
@@ -134,17 +140,49 @@ class Customers:
         parts = self._parts(tenant, customer_id, stored)
         return CustomerEntry(customer_id, json.loads(stored.row), parts)
 
-    def everybody(self, tenant: Tenant, who: str) -> tuple[str, tuple[str, ...]] | None:
+    def resolve(self, tenant: Tenant, customer_id: str) -> CustomerEntry | None:
+        """The customer that an id means, also one that it had before; ``None``: nobody is shown.
+
+        Where a former id means several customers, it is the one with the earliest purchase.
+        """
+        return next(self._meant_by(tenant, customer_id), None)
+
+    def _meant_by(self, tenant: Tenant, customer_id: str) -> Iterator[CustomerEntry]:
+        """The customers that an id means: who has it now, then those who had it before."""
+        stored = self._stored(tenant, customer_id)
+        entry = self._entry(tenant, customer_id, stored)
+        if entry is not None:
+            yield entry
+        found = {one.customer_id: one for one in self.of_accounts(tenant, stored.former).values()}
+        found.pop(customer_id, None)
+        yield from sorted(
+            found.values(), key=lambda one: (one.row["customer_since"], one.customer_id)
+        )
+
+    def everybody(self, tenant: Tenant, who: str) -> list[tuple[str, tuple[str, ...]]]:
         """The id and the accounts of a customer, or of somebody who is known and never bought.
 
         Args:
-            who: a public id, or an account, which Stripe's id of a customer is.
+            who: a public id, also one of before, or an account, which Stripe's id of a customer
+                is.
+
+        Returns:
+            Several where a former id means several.
         """
-        customer_id: str | None = who
-        if not self._stored(tenant, who).accounts:
-            customer_id = _filed_under(self._records.get(profile_key(tenant, who)))
-        accounts = () if customer_id is None else self._stored(tenant, customer_id).accounts
-        return (customer_id, accounts) if customer_id is not None and accounts else None
+        stored = self._stored(tenant, who)
+        ids: set[str | None] = {who}
+        if not stored.accounts:
+            names = stored.former or (who,)
+            ids = {_filed_under(self._records.get(profile_key(tenant, name))) for name in names}
+        found = [(id_, self._stored(tenant, id_).accounts) for id_ in sorted(filter(None, ids))]
+        return [(id_, accounts) for id_, accounts in found if accounts]
+
+    def former_ids(self, tenant: Tenant, account: str) -> list[str]:
+        """The ids of before that lead to an account."""
+        notes = self._table.query_all(
+            "pk = :pk AND begins_with(sk, :notes)", pk=tenant.account_pk(account), notes="FORMER#"
+        )
+        return [note["sk"].removeprefix("FORMER#") for note in notes]
 
     def not_listed(self, tenant: Tenant, customer_id: str) -> list[str]:
         """Guests of a customer whose attempts are too many to be listed. It scans the table, where
@@ -192,19 +230,18 @@ class Customers:
         return entries
 
     def purchase(self, tenant: Tenant, customer_id: str, purchase_id: str) -> Record:
-        """A purchase of a customer.
+        """A purchase of a customer, or of one who had this id before.
 
         Raises:
             NotFound: there is no such customer in this store, or no such purchase of theirs.
         """
-        customer = self.get(tenant, customer_id)
-        accounts = () if customer is None else customer.accounts
-        keys = [purchase_key(tenant, account, purchase_id) for account in accounts]
-        items = self._table.batch_get((key.pk, key.sk) for key in keys)
-        found = [from_item(items[k.pk, k.sk]) for k in keys if (k.pk, k.sk) in items]
-        for record in found:
-            if record.purchase.visible:
-                return record
+        for customer in self._meant_by(tenant, customer_id):
+            keys = [purchase_key(tenant, account, purchase_id) for account in customer.accounts]
+            items = self._table.batch_get((key.pk, key.sk) for key in keys)
+            found = [from_item(items[k.pk, k.sk]) for k in keys if (k.pk, k.sk) in items]
+            for record in found:
+                if record.purchase.visible:
+                    return record
         raise NotFound
 
     def keys(self, tenant: Tenant, customer_id: str) -> frozenset[RowKey]:
@@ -305,6 +342,9 @@ class Customers:
             asked = replace(asked, changed=None)
         customer_id = self._whose(tenant, account, records) if _holds_anything(records) else None
         known = {profile.own.get("customer_id"), asked.was, *profile.own.get("left", ())}
+        if customer_id is None:
+            # A guest's former ids lead to the customer from now on that it turned out to be.
+            known.update(self.former_ids(tenant, account))
         left = sorted(known - {None, customer_id})
         own: dict[str, Any] = {"customer_id": customer_id} if customer_id else {}
         moving = {**own, "left": left} if left else own
@@ -400,7 +440,7 @@ class Customers:
         return [] if at_once else marked
 
     def _take_out(self, tenant: Tenant, customer_id: str, asked: _Asked) -> None:
-        """Write a customer's item and rows without an account.
+        """Write a customer's item and rows without an account, that its id leads to from now on.
 
         Raises:
             _Moved: the account is this customer's again: its profile must say so before the list
@@ -408,18 +448,77 @@ class Customers:
         """
         account, rewrite = asked.account, asked.rewrite
         stored = self._stored(tenant, customer_id)
-        if account in self._as_recorded(tenant, customer_id, [account]):
+        records = self._account_records(tenant, account)
+        if _holds_anything(records) and self._whose(tenant, account, records) == customer_id:
             raise _Moved
-        if account not in stored.accounts and not rewrite:
+        if account not in (*stored.accounts, *stored.former) and not rewrite:
             return
         parts = self._parts(tenant, customer_id, stored)
         if rewrite:
             parts = self._as_recorded(tenant, customer_id, stored.accounts)
         parts.pop(account, None)
+        heir = self._heir(tenant, account, records)
+        former = {*stored.former} - {account}
+        if stored.rev and heir is not None and heir not in parts:
+            former.add(heir)
         entry = self._entry_of(customer_id, parts)
-        after = _after(stored, parts, entry)
+        after = replace(_after(stored, parts, entry), former=tuple(sorted(former)))
         if after != stored or (rewrite and stored.rev):
-            self._write(tenant, customer_id, stored, after, entry=entry, rewrite=rewrite)
+            notes = self._notes(tenant, customer_id, stored, after)
+            self._write(
+                tenant, customer_id, stored, after, entry=entry, rewrite=rewrite, filing=notes
+            )
+
+    def _notes(
+        self, tenant: Tenant, customer_id: str, before: _Stored, after: _Stored
+    ) -> list[Item]:
+        """The notes of former ids that follow from an item's change."""
+        actions = []
+        for account in sorted({*before.former} ^ {*after.former}):
+            key = former_key(tenant, account, customer_id)
+            if account in after.former:
+                actions.append(self._table.put_action({"pk": key.pk, "sk": key.sk}))
+            else:
+                actions.append(self._table.delete_action(key.pk, key.sk))
+        return actions
+
+    def _heir(self, tenant: Tenant, account: str, records: list[Record]) -> str | None:
+        """The account that the former id of an account leads to: itself, or the one that a guest
+        turned out to be; none of somebody who was forgotten."""
+        if _holds_anything(records):
+            profile = _profile(records)
+            return None if profile is not None and profile.is_frozen else account
+        key = moved_key(tenant, account)
+        note = self._table.get(key.pk, key.sk) if is_guest(account) else None
+        return None if note is None else str(note["account"])
+
+    def forget_former(self, tenant: Tenant, account: str) -> None:
+        """Have no former id lead to an account any more; repeatable.
+
+        Raises:
+            TryAgainLater: other writers got in the way too often.
+        """
+        for customer_id in self.former_ids(tenant, account):
+            for _ in range(MAX_CONFLICTS):
+                if self._leads_elsewhere(tenant, customer_id, account):
+                    break
+            else:
+                raise TryAgainLater("too many writers of one customer")
+
+    def _leads_elsewhere(self, tenant: Tenant, customer_id: str, account: str) -> bool:
+        """Take an account out of those that an id leads to; whether nobody got in the way."""
+        stored = self._stored(tenant, customer_id)
+        note = former_key(tenant, account, customer_id)
+        actions = [self._table.delete_action(note.pk, note.sk)]
+        if account in stored.former:
+            rest = tuple(name for name in stored.former if name != account)
+            after = replace(stored, former=rest)
+            actions.append(self._item_action(tenant, customer_id, stored, after))
+        try:
+            self._table.transact(actions)
+        except (ConditionFailed, Contention):
+            return False
+        return True
 
     def _entry_of(self, customer_id: str, parts: Mapping[str, Account]) -> Entry | None:
         """What the index should hold of a customer."""
@@ -543,6 +642,7 @@ class Customers:
             "sk": "CUSTOMER",
             "rev": before.rev + 1,
             "accounts": dumps(after.accounts),
+            "former": dumps(after.former) if after.former else None,
             "parts": after.parts,
             "row": after.row,
             "digest": after.digest,
@@ -560,6 +660,7 @@ def _unpack(item: Item | None) -> _Stored:
     return _Stored(
         rev=item["rev"],
         accounts=tuple(json.loads(item["accounts"])),
+        former=tuple(json.loads(item.get("former") or "[]")),
         parts=item.get("parts"),
         row=item.get("row"),
         digest=item.get("digest"),
@@ -613,6 +714,7 @@ def _after(stored: _Stored, parts: Mapping[str, Account], entry: Entry | None) -
     return replace(
         stored,
         accounts=tuple(sorted(parts)),
+        former=tuple(name for name in stored.former if name not in parts),
         parts=dumps({name: part.to_json() for name, part in parts.items()}),
         row=None if entry is None else entry.row,
         digest=None if entry is None else _digest(entry),

@@ -48,6 +48,16 @@ def profile_key(tenant: Tenant, account: str) -> Key:
     return Key(tenant.account_pk(account), "PROFILE")
 
 
+def former_key(tenant: Tenant, account: str, customer_id: str) -> Key:
+    """A note that an account was filed under a customer before, whose id still leads to it."""
+    return Key(tenant.account_pk(account), f"FORMER#{part(customer_id)}")
+
+
+def moved_key(tenant: Tenant, guest: str) -> Key:
+    """A note of the customer's account that a guest's records belong to."""
+    return Key(tenant.account_pk(guest), "MOVED")
+
+
 def purchase_key(tenant: Tenant, account: str, purchase_id: str) -> Key:
     return Key(tenant.account_pk(account), f"PURCHASE#{part(purchase_id)}", tenant.ref(purchase_id))
 

@@ -124,7 +124,7 @@ class Products:
             How many of its chats are not the store's, or not proven to be: nobody is removed from
             those.
         """
-        well_formed.check(seen.data)
+        well_formed.check_observation(seen)
         self._carry_over(tenant, product_id, livemode)
         foreign = self._claim(tenant, seen.data)
         before = UNTOLD if seen.previous is None else list(seen.previous["chats"])

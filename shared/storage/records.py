@@ -133,7 +133,7 @@ class Records:
             TryAgainLater: other writers got in the way too often.
             ValueError: what is said is not well formed; nothing was stored.
         """
-        well_formed.check(seen.data)
+        well_formed.check_observation(seen)
         point = _point_of(key, seen)
         is_point = point is not None and (point.tells_change or seen.source in WITHOUT_BEFORE)
         if key.kind == "PRODUCT" or is_point:

@@ -184,7 +184,7 @@ class Context:
         for each in normalise:
             well_formed.check(each(self.raw))
             if self.event.before is not None:
-                each(self.event.before)
+                well_formed.check(each(self.event.before))
 
     def mention(
         self,
@@ -209,6 +209,15 @@ class Context:
         seen = Observation(source, data, self.event.created_at, self.event.id, rank=stage)
         return self._observe(key, seen, lambda: self._fetched(source, data))
 
+    def state_once(self, key: Key, source: str, data: Data, *, at: int, by: str) -> Outcome:
+        """Store what an object says of one moment: the same, whatever tells it and whenever.
+
+        Args:
+            by: the object's id.
+        """
+        seen = Observation(source, data, at, by)
+        return self.services.records.observe(key, seen, fetch=lambda: self._fetched(source, data))
+
     def paid(self, account: str) -> list[Outcome]:
         """Note that a Stripe customer has paid, where no purchase says so: its transactions are
         shown."""
@@ -219,9 +228,7 @@ class Context:
         outcomes = []
         if profile is None or "money" not in profile.sources:
             # Every event says the same, so the first one that comes must store the same.
-            data = {"has_paid": True}
-            seen = Observation("money", data, created_at=0, event_id="", rank=1)
-            outcomes.append(self._observe(key, seen, lambda: self._fetched("money", data)))
+            outcomes.append(self.state_once(key, "money", {"has_paid": True}, at=0, by=""))
         if len(known) >= MOST_PAYERS:
             known.clear()
         known.add(key)

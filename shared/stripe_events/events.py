@@ -241,8 +241,12 @@ def _tell_payer(context: Context, account: str, payer: Raw | None) -> list[Outco
     """Store it: it is all there is of a guest, and counts where a Stripe customer has no name."""
     if payer is None:
         return []
-    source = "guest" if is_guest(account) else "checkout"
-    return [context.state(profile_key(context.tenant, account), source, payer)]
+    key = profile_key(context.tenant, account)
+    if is_guest(account):
+        return [context.state(key, "guest", payer)]
+    # The last checkout counts, whichever is told last.
+    at, by = context.raw["created"], context.raw["id"]
+    return [context.state_once(key, "checkout", payer, at=at, by=by)]
 
 
 def _ask_for_payment(context: Context, key: Key, session: Outcome) -> Outcome:
@@ -467,7 +471,8 @@ def on_charge(context: Context) -> None:
     is_purchase = _is_purchase(context)
     payer = of.payer(raw.get("billing_details"), raw["created"]) if is_guest(account) else None
     refunds, given_back = of.refunds_within(raw), {"amount": of.given_back(raw)}
-    for data in (of.charge_of_purchase(raw), payer, given_back, *map(of.refund, refunds)):
+    context.check(of.charge, of.charge_of_purchase)
+    for data in (payer, given_back, *map(of.refund, refunds)):
         well_formed.check(data or {})
     key = charge_key(context.tenant, account, raw)
     outcomes = [context.observe(key, "charge", of.charge, fetch=fetch)]

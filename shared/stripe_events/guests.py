@@ -12,18 +12,19 @@ the note. In any interleaving at least one of them sees the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shared.domain.errors import TryAgainLater
 from shared.domain.merge import Source
 from shared.domain.timeline import Timeline
 from shared.storage.dynamo import ConditionFailed, Contention, Item
 from shared.storage.items import Record, from_item, to_item
-from shared.storage.keys import Key, profile_key
+from shared.storage.keys import Key, moved_key, profile_key
 from shared.storage.records import Records
 from shared.tenant import Tenant, store_of
 
-_NOTE = "MOVED"
 _MAX_CONFLICTS = 20
 # A removal holds the lock of its Telegram user for a few seconds.
 _PATIENCE_SECONDS = 10.0
@@ -38,12 +39,14 @@ class Guests:
 
     def moved_to(self, tenant: Tenant, guest: str) -> str | None:
         """The customer's account that this guest's records belong to, where one is known."""
-        note = self.table.get(tenant.account_pk(guest), _NOTE)
+        key = moved_key(tenant, guest)
+        note = self.table.get(key.pk, key.sk)
         return None if note is None else note["account"]
 
     def belongs_to(self, tenant: Tenant, guest: str, account: str) -> str:
         """Note that a guest is this customer; the first who says so is right."""
-        note: Item = {"pk": tenant.account_pk(guest), "sk": _NOTE, "account": account}
+        key = moved_key(tenant, guest)
+        note: Item = {"pk": key.pk, "sk": key.sk, "account": account}
         try:
             self.table.put(note, "attribute_not_exists(pk)")
         except ConditionFailed as refused:
@@ -62,8 +65,8 @@ class Guests:
         """
         moved = []
         for item in self.table.query_all("pk = :pk", pk=tenant.account_pk(guest)):
-            if item["sk"] == _NOTE:
-                continue
+            if "rev" not in item:
+                continue  # notes
             record = from_item(item)
             there = replace(record.key, pk=tenant.account_pk(account))
             if record.key.kind == "PROFILE":
@@ -154,7 +157,7 @@ class Guests:
 
 
 def _merged(target: Record | None, record: Record, key: Key) -> Record:
-    """Both records as one: of each source the newer, our own part of whichever has one."""
+    """Both records as one: of each source the newer, and both of our own parts."""
     if target is None:
         return replace(record, key=key, rev=1, lease_owner=None, lease_until=0)
     sources = dict(target.sources)
@@ -173,11 +176,20 @@ def _merged(target: Record | None, record: Record, key: Key) -> Record:
         merged,
         seen=target.seen | record.seen,
         products=target.products | record.products,
-        own=target.own or record.own,
+        own=_own_of_both(target.own, record.own),
         timelines=timelines,
         settle_until=settle_until or None,
         rev=target.rev + 1,
     )
+
+
+def _own_of_both(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our own parts as one: of each field ours, where there is one; of the log all."""
+    if not ours or not theirs:
+        return ours or theirs
+    log = [*ours.get("audit", ()), *theirs.get("audit", ())]
+    once = [entry for number, entry in enumerate(log) if entry not in log[:number]]
+    return {**theirs, **ours, "audit": sorted(once, key=lambda entry: entry["at"])}
 
 
 def _age(source: Source) -> tuple[bool, int, bool, int]:

@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from customers_cli.replay import Replay, Replayed
 from functions.store_events.apply import StoreEvents
 from shared.integrations.stripe_gateway import Mode
@@ -53,6 +55,21 @@ def test_events_of_an_account_registered_since_are_applied() -> None:
     assert parked(world) == []
     (profile,) = world.sources("PROFILE").values()
     assert profile["customer"]["name"] == "Renée"
+
+
+@pytest.mark.parametrize("name", ["account", "user_id"])
+@pytest.mark.parametrize(
+    "told", [["acct_1"], True, {"id": "acct_1"}, "acct_" + "1" * 3000, "acct_\ud800"], ids=repr
+)
+def test_an_event_of_what_is_no_account_stays_parked(name: str, told: Any) -> None:
+    standin = StripeStandin()
+    world = World(standin)
+    standin.live.create_customer(name="Renée")
+    (event,) = standin.events(account=standin.live)
+    assert world.receive({**event, name: told}) == "parked"
+    world.registry.register(STORE, "acct_1")
+    assert replay(world).parked == {}
+    assert parked(world) == [event["id"]]
 
 
 def test_what_still_cannot_be_applied_stays_parked() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -87,6 +88,31 @@ def test_changes_of_one_second_are_in_the_order_of_what_each_tells_was_before(
         grown = grown.with_points(point)
     assert list(grown.points) == points
     assert [was for _, was in grown.changes()] == ["what it began with", *values[:-1]]
+
+
+@given(
+    st.lists(st.sampled_from("abcd"), min_size=3, max_size=8),
+    st.permutations(range(8)),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_value_that_is_left_and_comes_back_within_one_second_leads_to_the_last_value(
+    walk: list[str], ids: list[int], dice: random.Random
+) -> None:
+    steps = [(was, now) for was, now in pairwise(["a", *walk]) if was != now]
+    points = [
+        Point(1, 1, f"evt_{ids[number]}", now, was) for number, (was, now) in enumerate(steps)
+    ]
+    dice.shuffle(points)
+    told = Timeline.of(points)
+    grown = Timeline()
+    for point in points:
+        grown = grown.with_points(point)
+    assert grown == told
+    assert len(told.points) == len(steps)
+    assert all(one.value == after.before for one, after in pairwise(told.points))
+    if steps and steps[-1][1] != steps[0][0]:  # else it is a circle, which begins anywhere
+        assert (told.points[0].before, told.points[-1].value) == ("a", steps[-1][1])
 
 
 @given(histories(), st.booleans(), st.integers(0, 61), st.integers(0, 61))

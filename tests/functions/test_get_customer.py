@@ -344,6 +344,9 @@ IMPOSSIBLE = {
     "256 characters": "c" * 256,
     "3,000 characters": "c" * 3000,
     "no UTF-8": "%FF%FE",
+    "short once it is decoded": "%63" * 255,
+    "too many bytes for a key": "%F0%9F%98%80" * 200,
+    "a zero byte": "cust_%00",
     "half a surrogate": "%ED%A0%80",
     "3,000 bytes of 750 characters": "%F0%9F%98%80" * 750,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from standins.stripe import StripeStandin
-from tests.functions.stories import Story
+from tests.functions.stories import AT, Story
 from tests.functions.webhook_world import STORE, World
 
 PAID = {"payment_status": "paid"}
@@ -43,7 +43,13 @@ STORIES = {
     "the newest checkout counts": (
         customer(Story())
         .session(**PAID, customer_details=who("Ann Lee"))
-        .session(**PAID, id="cs_2", payment_intent="pi_2", customer_details=who("Ann Lea")),
+        .session(
+            **PAID,
+            id="cs_2",
+            payment_intent="pi_2",
+            customer_details=who("Ann Lea"),
+            created=AT + 60,
+        ),
         ("Ann Lea", None),
     ),
     "the name that Stripe's customer gets later counts": (

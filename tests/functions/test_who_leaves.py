@@ -14,12 +14,14 @@ Kinds of change, with their variants:
 * a link that changes: taken off, replaced, taken off and made again, taken off after the end;
 * a chat that is gone: no longer opened, still opened, moved to a new id;
 * a set end later than the period: cancelled at the end of the period, or there already;
-* a biller that is gone: the subscription, the account, the connection; a wrong key.
+* a biller that is gone: the subscription, the account, the connection; a wrong key;
+* Telegram hangs while an event ends, switches, unlinks or relinks.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -743,3 +745,35 @@ def test_without_stripe_changes_nothing_where_stripe_can_end_it(
     assert (status, answer["purchase"]["status"]) == (200, "cancelled")
     assert shop.stripe.live.get("subscription", sold)["status"] == "canceled"
     assert "ended_without_stripe" not in events_of(answer["purchase"])
+
+
+# -- Telegram hangs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["deleted", "switched", "unlinked", "relinked"])
+def test_an_event_is_answered_without_telegram_and_the_removal_is_due(
+    shop: Shop, clock: MovableClock, ending: tuple[str, str], change: str
+) -> None:
+    _, sold = ending
+    live = shop.stripe.live
+    clock.later(60)
+    match change:
+        case "deleted":
+            live.cancel_subscription(sold)
+        case "switched":
+            live.change_plan(sold, product=product(shop, "Other", TWO))
+        case "unlinked":
+            live.link_telegram(sold, None)
+        case "relinked":
+            live.link_telegram(sold, SECOND)
+    shop.telegram.forget_requests()
+    shop.telegram.fail("latency", seconds=25)
+    began = time.monotonic()
+    shop.deliver()
+    assert time.monotonic() - began < 8
+    assert shop.telegram.requests() == []
+    assert is_in(shop) == {ONE}
+    assert "revoking" in [c["state"] for c in purchases(shop)[sold]["access"]["chats"]]
+    shop.telegram.heal()
+    settle(shop, clock)
+    assert is_in(shop) == set()

@@ -194,6 +194,9 @@ class World:
                         told["seen"] = sorted(told["seen"])
                     if sk == "CUSTOMER" and "row" not in told:
                         continue  # a customer that nobody is any more
+                    if sk.startswith("FORMER#"):
+                        continue  # an id that somebody had in between
+                    told.pop("former", None)
                     if "#TELEGRAM#" in pk:
                         continue  # of whom was linked once: see unlinked()
                     if "#SOLD#" in pk or sk.startswith(("REPLAN#", "CHAT#")):

@@ -385,6 +385,88 @@ def test_refusals_have_the_classes_and_parts_of_botocores(
         assert ours == refused(dynoxide_tables, operation, request), operation
 
 
+A_KEY: Request = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+
+
+def _query(pk: str, condition: str, **values: str) -> Request:
+    typed = {f":{name}": {"S": value} for name, value in {"pk": pk, **values}.items()}
+    condition = f"pk = :pk AND sk {condition}" if condition else "pk = :pk"
+    return {"KeyConditionExpression": condition, "ExpressionAttributeValues": typed}
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("get_item", {"Key": {"pk": {"S": "é" * 1025}, "sk": {"S": "b"}}}),
+        ("get_item", {"Key": {"pk": {"S": "a"}, "sk": {"S": "é" * 513}}}),
+        ("put_item", {"Item": {"pk": {"S": "a"}, "sk": {"S": "b" * 1025}}}),
+        ("put_item", {"Item": {**A_KEY, "ref": {"S": "r" * 2049}}}),
+        ("put_item", {"Item": {**A_KEY, "own": {"S": "o" * 409_600}}}),
+        ("put_item", {"Item": {**A_KEY, "own": {"S": "half \ud800"}}}),
+        ("put_item", {"Item": {**A_KEY, "rev": {"N": "9" * 39}}}),
+        ("delete_item", {"Key": {"pk": {"S": "a" * 2049}, "sk": {"S": "b"}}}),
+        (
+            "update_item",
+            {
+                "Key": A_KEY,
+                "UpdateExpression": "SET own = :own",
+                "ExpressionAttributeValues": {":own": {"S": "o" * 409_600}},
+            },
+        ),
+        ("query", _query("a" * 2049, "")),
+        ("query", _query("a", "> :sk", sk="b" * 1025)),
+        ("query", _query("a", "BETWEEN :first AND :last", first="b" * 600, last="c" * 600)),
+        (
+            "query",
+            {
+                "IndexName": "by_ref",
+                "KeyConditionExpression": "#ref = :ref",
+                "ExpressionAttributeNames": {"#ref": "ref"},
+                "ExpressionAttributeValues": {":ref": {"S": "r" * 2049}},
+            },
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_too_large_for_dynamodb_is_refused(operation: str, request_: Request) -> None:
+    memory = memory_tables()
+    with pytest.raises(ClientError) as refused:
+        getattr(memory, operation)(TableName=TABLE, **request_)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert memory.dump(TABLE) == []
+
+
+def test_a_batch_and_a_transaction_have_the_same_limits() -> None:
+    memory = memory_tables()
+    long: Request = {"pk": {"S": "a"}, "sk": {"S": "b" * 1025}}
+    with pytest.raises(ClientError, match="ValidationException"):
+        memory.batch_get_item(RequestItems={TABLE: {"Keys": [long]}})
+    with pytest.raises(ClientError, match="ValidationException"):
+        memory.transact_write_items(
+            TransactItems=[{"Put": {"TableName": TABLE, "Item": {**A_KEY, **long}}}]
+        )
+    large = [
+        {
+            "Put": {
+                "TableName": TABLE,
+                "Item": {"pk": {"S": "a"}, "sk": {"S": f"{n}"}, "own": {"S": "o" * 400_000}},
+            }
+        }
+        for n in range(11)
+    ]
+    with pytest.raises(ClientError, match="4 MB"):
+        memory.transact_write_items(TransactItems=large)
+    memory.transact_write_items(TransactItems=large[:10])
+    assert len(memory.dump(TABLE)) == 10
+
+
+def test_what_just_fits_is_taken() -> None:
+    memory = memory_tables()
+    item = {"pk": {"S": "p" * 2048}, "sk": {"S": "é" * 512}, "rev": {"N": "9" * 38}}
+    memory.put_item(TableName=TABLE, Item={**item, "own": {"S": "o" * 400_000}})
+    assert len(memory.dump(TABLE)) == 1
+
+
 def test_pages_of_an_index_lead_on_where_they_ended(tables: Tables) -> None:
     memory = memory_tables()
     for client, table in ((tables.client, tables.records.name), (memory, TABLE)):

@@ -7,11 +7,13 @@ would be lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.domain.merge import Fetched, Observation
+from shared.domain.purchase import Audit, End, Own, Purchase
 from shared.storage.dynamo import Table
 from shared.storage.items import Record
 from shared.storage.keys import Key, profile_key, purchase_key, transaction_key
@@ -133,3 +135,26 @@ def test_what_came_while_another_moved_the_first_record_is_moved_too(
     Guests(Records(Table(interrupted, tables.records.name))).adopt(DEMO, GUEST, "cus_1")
     Guests(records).adopt(DEMO, GUEST, "cus_1")
     assert set(read(records, kind, "cus_1").sources) == {FIRST[kind][0], SECOND[kind][0]}
+
+
+def test_what_was_asked_and_done_before_a_purchase_moved_stays_in_its_history(
+    tables: Tables,
+) -> None:
+    records = Records(tables.records)
+    for account, source, data in ((GUEST, "charge", CHARGE), ("cus_1", "payment_intent", INTENT)):
+        key = keys(account)["purchase"]
+        records.observe(key, Observation(source, data, NOW, f"evt_{source}"), fetch=never)
+        leased = records.lease(key, "me")
+        assert leased is not None
+        entry = Audit(NOW, "owner", "cancel_requested", "immediately", reason=account)
+        end = End(NOW, "cancelled_by_owner") if account == GUEST else None
+
+        def change(p: Purchase, end: End | None = end, entry: Audit = entry) -> Own:
+            return replace(p.own, end=end).logged(entry)
+
+        records.save_own(leased, "me", change)
+        records.release(key, "me")
+    Guests(records).adopt(DEMO, GUEST, "cus_1")
+    merged = read(records, "purchase", "cus_1").purchase
+    assert merged.is_over
+    assert {entry.reason for entry in merged.own.audit} == {GUEST, "cus_1"}

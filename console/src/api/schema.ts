@@ -356,7 +356,7 @@ export interface components {
             actor_id: string | null;
             /** @description The name in that token */
             actor_name: string | null;
-            /** @description `purchased`, `linked`, `relinked`, `unlinked`, `switched`, `cancel_requested`, `cancel_confirmed`, `cancel_refused`, `cancel_rescheduled`, `cancel_withdrawn`, `ended`, `ended_without_stripe`, `revocation_requested`, `removal_postponed`, `access_revoked`, `access_kept`, `access_failed` */
+            /** @description `purchased`, `linked`, `relinked`, `unlinked`, `switched`, `cancel_requested`, `cancel_confirmed`, `cancel_refused`, `cancel_rescheduled`, `cancel_withdrawn`, `reason_given`, `ended`, `ended_without_stripe`, `revocation_requested`, `removal_postponed`, `removal_restarted`, `access_revoked`, `access_kept`, `access_failed` */
             event: string;
             /** @description More about it, for people; null: nothing to add */
             detail: string | null;
