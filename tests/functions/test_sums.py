@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-from customers_cli.backfill import Backfill
-from shared.integrations.stripe_gateway import Mode
 from standins.stripe import StripeStandin
 from tests.functions.answers import answers
 from tests.functions.movements import (
@@ -39,7 +37,7 @@ from tests.functions.movements import (
     told,
 )
 from tests.functions.recorded import serving
-from tests.functions.webhook_world import STORE, World
+from tests.functions.webhook_world import World
 
 PARTS = 10
 LONG = "FAULTS_LONG" in os.environ
@@ -177,13 +175,6 @@ def shuffled(stripe: Told, standin: StripeStandin) -> World:
     return World(standin).receive_all(events)
 
 
-def from_lists(_: Told, standin: StripeStandin) -> World:
-    """Read by the backfill, without any event."""
-    world = World(standin)
-    assert Backfill(STORE, world.services, [Mode(True)], workers=1).run().left_out == {}
-    return world
-
-
 def faults(plan: Plan, ways: Sequence[Telling]) -> list[str]:
     """Where what is shown is not what was moved."""
     stripe = told(plan)
@@ -269,10 +260,6 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_rows_add_up_to_what_was_moved(part: int) -> None:
     check(range(part * HISTORIES, (part + 1) * HISTORIES), [in_order, shuffled])
-
-
-def test_rows_that_were_read_from_lists_add_up_to_what_was_moved() -> None:
-    check(range(HISTORIES), [from_lists])
 
 
 def test_the_histories_hold_everything_there_is() -> None:
