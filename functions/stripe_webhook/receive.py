@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from functions.stripe_webhook.signature import is_signed
@@ -16,18 +17,14 @@ from shared.domain.errors import (
     TryAgainLater,
 )
 from shared.domain.key_parts import is_id
-from shared.domain.merge import is_event_time
 from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
 from shared.storage.dynamo import AWS_ERRORS, is_impossible
 from shared.storage.parked import Parked, ParkedEvent, id_of
-from shared.stripe_events import events
+from shared.stripe_events import events, thin
 from shared.stripe_events.context import Services
-from shared.stripe_events.event import (
-    Event,
-    Unappliable,
-    connected_account,
-)
+from shared.stripe_events.event import Event, Unappliable
+from shared.stripe_events.thin import ThinEvents
 from shared.tenant import Tenant
 
 MAX_BYTES = 1024 * 1024
@@ -46,6 +43,10 @@ class Receiver:
     services: Services
     parked: Parked
     clock: Clock = system_clock
+
+    @cached_property
+    def thin_events(self) -> ThinEvents:
+        return ThinEvents(self.services)
 
     def receive(self, body: bytes, signature: str | None) -> str:
         """Take one delivery.
@@ -66,8 +67,7 @@ class Receiver:
     def take(self, body: bytes) -> str:
         """Apply an event that is known to be Stripe's, or park its body; otherwise as above."""
         told = parse(body)
-        kind = told.get("type")
-        if isinstance(kind, str) and kind not in events.HANDLERS:
+        if isinstance(told.get("type"), str) and thin.type_of(told) not in events.HANDLERS:
             return "ignored"
         try:
             return self._apply(told, body)
@@ -84,12 +84,15 @@ class Receiver:
         )
 
     def _apply(self, told: Mapping[str, Any], body: bytes) -> str:
-        connection = self.services.registry.of_account(connected_account(told))
+        connection = self.services.registry.of_account(thin.account_of_event(told))
         if connection is None:
             return self._park(None, told, body, "no store has registered this account")
         tenant = connection.tenant
         try:
-            events.apply(Event.parse(told), tenant, self.services)
+            if thin.is_thin(told):
+                self.thin_events.apply(told, tenant)
+            else:
+                events.apply(Event.parse(told), tenant, self.services)
         except Unappliable as error:
             return self._park(tenant, told, body, str(error))
         except (StripeRefusal, StripeMissing) as error:
@@ -109,8 +112,7 @@ class Receiver:
         self, tenant: Tenant | None, told: Mapping[str, Any], body: bytes, reason: str
     ) -> str:
         """Keep an event that can't be applied, so that it can be once the reason is gone."""
-        created: Any = told.get("created")
-        at: int = created if is_event_time(created) else 0
+        at = thin.created_at(told) or 0
         event_id = id_of(told.get("id"), body)
         self.parked.park(tenant, ParkedEvent(event_id, at, "stripe", reason, body))
         self.services.count("EventParked")
@@ -122,13 +124,13 @@ def parse(body: bytes) -> dict[str, Any]:
     """The JSON of an event.
 
     Raises:
-        InvalidEvent: it is not UTF-8, not JSON or not an event (a "thin" one is another object).
+        InvalidEvent: it is not UTF-8, not JSON or not an event.
     """
     try:
         told = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidEvent from None
-    if not isinstance(told, dict) or told.get("object") != "event":
+    if not isinstance(told, dict) or told.get("object") not in ("event", thin.OBJECT):
         raise InvalidEvent
     return told
 
@@ -136,7 +138,7 @@ def parse(body: bytes) -> dict[str, Any]:
 def _named(told: Mapping[str, Any]) -> dict[str, Any]:
     """Which event it is, for the log: nothing that is no id may get there."""
     kind, event_id = told.get("type"), told.get("id")
-    known = isinstance(kind, str) and kind in events.HANDLERS
+    known = thin.type_of(told) in events.HANDLERS
     return {
         "event_id": event_id if is_id(event_id) else "malformed",
         "type": kind if known else "malformed",

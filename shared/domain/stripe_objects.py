@@ -519,15 +519,16 @@ def before(raw: Mapping[str, Any], previous: Mapping[str, Any] | None) -> Raw | 
 
     ``None`` where the event doesn't tell.
     """
-    return None if previous is None else _laid_over(raw, previous)
+    return None if previous is None else laid_over(raw, previous)
 
 
-def _laid_over(raw: Mapping[str, Any], previous: Mapping[str, Any]) -> Raw:
+def laid_over(raw: Mapping[str, Any], previous: Mapping[str, Any]) -> Raw:
+    """An object with other values for some of its attributes, hash by hash."""
     old = dict(raw)
     for name, value in previous.items():
         now = old.get(name)
         if isinstance(value, Mapping) and isinstance(now, Mapping):
-            old[name] = _laid_over(now, value)
+            old[name] = laid_over(now, value)
         else:
             old[name] = value
     return old

@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -227,6 +229,18 @@ class StripeGateway:
         """An object by its API path: ``customers``, ``checkout/sessions``, ``refunds`` ..."""
         return _named(self._ask("get", _path(kind, object_id), mode), object_id)
 
+    def retrieve_timed(self, kind: str, object_id: str, mode: Mode) -> tuple[Raw, float | None]:
+        """An object, and a time before which Stripe had not read it, in seconds since the epoch by
+        Stripe's own clock; ``None`` where the answer doesn't tell."""
+        raw, read_at = self._ask_timed("get", _path(kind, object_id), mode)
+        return _named(raw, object_id), read_at
+
+    def retrieve_thin_event(self, event_id: str, mode: Mode) -> Raw:
+        """A thin event as a whole: with its ``changes`` and ``snapshot_event``."""
+        return _named(
+            self._ask("get", f"/v2/core/events/{quote(event_id, safe='')}", mode), event_id
+        )
+
     def retrieve_source(self, customer_id: str, source_id: str, mode: Mode) -> Raw:
         """A legacy card or bank account of a customer."""
         return self._ask("get", _path("customers", customer_id, "sources", source_id), mode)
@@ -283,9 +297,22 @@ class StripeGateway:
         params: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Raw:
+        return self._ask_timed(method, path, mode, params, idempotency_key)[0]
+
+    def _ask_timed(
+        self,
+        method: str,
+        path: str,
+        mode: Mode,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> tuple[Raw, float | None]:
+        """An answer, and a time before which Stripe did not begin to make it."""
         options: dict[str, str] = {}
         if mode.stripe_account is not None:
-            options["stripe_account"] = mode.stripe_account
+            # https://docs.stripe.com/context
+            name = "stripe_context" if path.startswith("/v2/") else "stripe_account"
+            options[name] = mode.stripe_account
         if idempotency_key is not None:
             options["idempotency_key"] = idempotency_key
         key = _key_of(self._keys(), mode)
@@ -305,13 +332,15 @@ class StripeGateway:
         path: str,
         params: Mapping[str, Any] | None,
         options: Mapping[str, str],
-    ) -> Raw:
+    ) -> tuple[Raw, float | None]:
         import stripe  # noqa: PLC0415 - see the module's text
 
         if self._deadline.left() < self.longest_seconds:
             raise StripeUnavailable(NO_TIME)
+        began = time.monotonic()
         try:
             answer = self._client(key).raw_request(method, path, **(params or {}), **options)
+            took = time.monotonic() - began
             parsed: Any = json.loads(answer.body)
         except stripe.StripeError as error:
             failure = _failure(error)
@@ -319,7 +348,7 @@ class StripeGateway:
             failure = StripeUnavailable("Stripe's answer is not JSON")
         else:
             if isinstance(parsed, dict):
-                return parsed
+                return parsed, _began_at(answer.headers, took)
             failure = StripeUnavailable("Stripe's answer is no object")
         # Outside the except block: the SDK's errors hold the body of the answer, and a chained
         # exception would carry it into the log.
@@ -365,6 +394,15 @@ def _failure(error: stripe.StripeError) -> StripeError:
     if status in (409, 429) or status >= 500 or code == "rate_limit" or kind == "idempotency_error":
         return StripeUnavailable(f"Stripe answered {status}")
     return StripeRefusal((error.user_message or f"Stripe answered {status}")[:200], status)
+
+
+def _began_at(headers: Mapping[str, str], took: float) -> float | None:
+    """When an answer was begun at the earliest: its ``Date`` is in whole seconds, rounded down."""
+    told = next((value for name, value in headers.items() if name.lower() == "date"), None)
+    try:
+        return None if told is None else parsedate_to_datetime(told).timestamp() - took
+    except ValueError:
+        return None
 
 
 def _key_of(keys: Mapping[str, str], mode: Mode) -> str:

@@ -78,7 +78,7 @@ def on_customer(context: Context) -> None:
     begins_with_one = context.event.type == "customer.created" and context.raw.get("balance")
     if "balance" in context.event.previous or begins_with_one:
         # No event of its own tells of a balance that changed: the list of changes does.
-        _store_balance_changes(context, account)
+        store_balance_changes(context, account)
 
 
 def on_customer_deleted(context: Context) -> None:
@@ -101,7 +101,7 @@ def _observe_customer(context: Context, account: str, normalise: Normalise) -> N
     context.settle(account, outcome)
 
 
-def _store_balance_changes(context: Context, customer: str) -> None:
+def store_balance_changes(context: Context, customer: str) -> None:
     """Store the changes of a customer's balance that aren't stored yet, the oldest first.
 
     Where one is stored, all before it are: the list is read back to there only.

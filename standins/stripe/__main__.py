@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--api-version", default=NEWEST, help="the accounts' default version")
     parser.add_argument("--all-events", action="store_true", help="send every type of event")
+    parser.add_argument("--payload", choices=("snapshot", "thin", "both"), default="snapshot")
     parser.add_argument("--workers", type=int, default=4, help="deliveries at the same time")
     return parser.parse_args()
 
@@ -52,11 +53,14 @@ def main() -> None:
     keys = [key for text in given.api_key for key in text.split(",") if key]
     standin = StripeStandin(given.data_dir, api_keys=keys, api_version=given.api_version)
     if given.webhook_url:
-        standin.add_endpoint(
-            given.webhook_url,
-            given.webhook_secret,
-            enabled_events=("*",) if given.all_events else HANDLED_EVENTS,
-        )
+        for payload in ("snapshot", "thin") if given.payload == "both" else (given.payload,):
+            standin.add_endpoint(
+                given.webhook_url,
+                given.webhook_secret,
+                enabled_events=("*",) if given.all_events else HANDLED_EVENTS,
+                payload=payload,
+                id="we_1StandInThin" if payload == "thin" else "we_1StandInEndpoint",
+            )
     try:
         asyncio.run(serve(standin, given.host, given.port, given.workers))
     finally:

@@ -94,7 +94,9 @@ def authenticate(standin: StripeStandin, request: ApiRequest) -> StripeAccount:
     if "" in standin.access.withdrawn:
         raise StripeError(401, f"Expired API Key provided: {_masked(key)}", code="api_key_expired")
     livemode = key[3:7] == "live"
-    account_id = request.header("Stripe-Account") or PLATFORM_ACCOUNT
+    # API v2 names the account in another header: https://docs.stripe.com/context
+    header = "Stripe-Context" if request.path.startswith("/v2/") else "Stripe-Account"
+    account_id = request.header(header) or PLATFORM_ACCOUNT
     if not standin.has_access(account_id):
         raise StripeError(
             403,

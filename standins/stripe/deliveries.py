@@ -284,7 +284,10 @@ class Deliveries:
 
         The signature carries the real time, not the stand-in's: receivers check it.
         """
-        rendered = self._event_log.render(event, self.version_for(endpoint))
+        if endpoint.payload == "thin":
+            rendered = self._event_log.render_thin(event)
+        else:
+            rendered = self._event_log.render(event, self.version_for(endpoint))
         body = json.dumps(rendered, ensure_ascii=False).encode()
         headers = {
             "Content-Type": "application/json; charset=utf-8",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from standins.stripe import thin
 from standins.stripe.clock import DAY, Clock
 from standins.stripe.shapes import Object, clone, render_event
 from standins.stripe.store import Store
@@ -171,6 +172,17 @@ class EventLog:
         """An event as it is delivered or listed now."""
         pending = self._pending(event["id"])
         return render_event({**event, "pending_webhooks": pending}, api_version or self.api_version)
+
+    def render_thin(self, event: Mapping[str, Any]) -> Object:
+        """The thin event of the same change, as it is delivered."""
+        return thin.notification(event)
+
+    def find_thin(self, id_: str, space: str) -> Object | None:
+        """A thin event as a whole; ``None`` where there is no such event."""
+        event = self._by_id.get(thin.snapshot_id(id_))
+        if event is None or event["space"] != space:
+            return None
+        return thin.whole(event, self.render(event)["data"]["object"])
 
     def delivered(self, event_id: str) -> bool:
         """Whether an event has arrived everywhere (``delivery_success``)."""

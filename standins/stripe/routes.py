@@ -232,6 +232,14 @@ def _event(call: Call) -> Object:
     raise missing("event", call.arguments[0])
 
 
+def _thin_event(call: Call) -> Object:
+    only(call.params, ())
+    event = call.standin.event_log.find_thin(call.arguments[0], call.account.ledger.space)
+    if event is None:
+        raise missing("v2.core.event", call.arguments[0])
+    return event
+
+
 def _webhook_endpoints(call: Call) -> Object:
     only(call.params, PAGING)
     livemode = call.account.livemode
@@ -315,6 +323,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
         ("GET", "/v1/disputes/{id}", _retrieve("dispute")),
         ("GET", "/v1/events", _events),
         ("GET", "/v1/events/{id}", _event),
+        ("GET", "/v2/core/events/{id}", _thin_event),
         (
             "GET",
             "/v1/invoice_payments",

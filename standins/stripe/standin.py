@@ -138,11 +138,13 @@ class StripeStandin:
         enabled_events: Sequence[str] = HANDLED_EVENTS,
         livemode: bool | None = None,
         accounts: str = "all",
+        payload: str = "snapshot",
         id: str = "we_1StandInEndpoint",  # noqa: A002 - Stripe's own field name
     ) -> Endpoint:
         """Deliver events to a URL, or to ``send(body, headers) -> status`` in this process.
 
         ``livemode``: only that mode's events. ``accounts``: "own", "connected" or "all".
+        ``payload``: "snapshot" or "thin".
         ``api_version``: the shape it is pinned to (``None``: the account's default).
         Several secrets sign with each of them, as Stripe does while a secret is rolled.
         """
@@ -156,6 +158,7 @@ class StripeStandin:
             enabled_events=tuple(enabled_events),
             livemode=livemode,
             accounts=accounts,
+            payload=payload,
         )
         self.deliveries.add_endpoint(endpoint)
         return endpoint

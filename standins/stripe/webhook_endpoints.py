@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from standins.stripe import thin
 from standins.stripe.shapes import Object
 
 Sender = Callable[[bytes, dict[str, str]], int]
@@ -27,12 +28,15 @@ class Endpoint:
     enabled_events: tuple[str, ...]
     livemode: bool | None
     accounts: str
+    payload: str = "snapshot"
 
     def wants(self, event: Mapping[str, Any], version: str) -> bool:
         """Whether this event, in this API version, is sent here."""
         if self.livemode is not None and event["livemode"] != self.livemode:
             return False
         if self.accounts != "all" and (event["account"] is None) != (self.accounts == "own"):
+            return False
+        if self.payload == "thin" and not thin.exists(event["type"]):
             return False
         if version[:10] < _NEW_TYPES.get(event["type"], ""):
             return False

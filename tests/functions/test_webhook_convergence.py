@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,19 +186,21 @@ class Ending:
     orders: int = 1
 
 
-def endings(world: World, events: list[Event]) -> list[Ending]:
-    """What every order of the events leads to, each applied.
+def endings(world: World, told: Sequence[Sequence[Event]]) -> list[Ending]:
+    """What every order leads to.
+
+    Args:
+        told: of each event, how it is told: by itself, or by several that come one after another.
 
     Beginnings that consist of the same events and led to the same tables, down to the last
     attribute, go on alike: only one of them is gone on with, and counted for all.
     """
     reached = [Ending(world)]
-    for _ in events:
+    for _ in told:
         following: dict[Any, Ending] = {}
         for each in reached:
-            for number in sorted({*range(len(events))} - {*each.order}):
-                after = each.world.copy()
-                assert after.receive(events[number]) == "applied"
+            for number in sorted({*range(len(told))} - {*each.order}):
+                after = each.world.copy().receive_all(told[number])
                 order = (*each.order, number)
                 known = following.setdefault(
                     (frozenset(order), after.everything()), Ending(after, order, 0)
@@ -216,7 +218,7 @@ def test_every_order_of_six_events_ends_in_the_same_records(
     events = scenario(standin.live)
     assert len(events) == 6
     expected = World(standin).receive_all(events).state()
-    found = endings(World(standin), events)
+    found = endings(World(standin), [[event] for event in events])
     for each in found:
         assert each.world.state() == expected, [events[number]["type"] for number in each.order]
         assert each.world.unlinked() == []
