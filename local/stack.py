@@ -26,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -69,6 +69,7 @@ class Options:
         stripe_api_base: where Stripe's API answers; ``None`` starts the stand-in.
         stripe_secret_key: one or two keys, comma-separated; of two the prefix tells the mode.
         stripe_webhook_secret: one or more secrets, comma-separated.
+        stripe_events: how the stand-in sends events: ``snapshot``, ``thin`` or ``both``.
         telegram_api_base: where the Bot API answers; ``None`` starts the stand-in.
         telegram_bot_token: of the bot.
         root: the checkout whose template and functions run.
@@ -82,6 +83,7 @@ class Options:
     stripe_api_base: str | None = None
     stripe_secret_key: str = "sk_live_local,sk_test_local"
     stripe_webhook_secret: str = "whsec_local"
+    stripe_events: str = "snapshot"
     telegram_api_base: str | None = None
     telegram_bot_token: str = "123456:LOCAL"
     root: Path = field(default=ROOT)
@@ -93,7 +95,7 @@ class Options:
         """The variables of ``make run``; an empty one counts as not given.
 
         Raises:
-            ValueError: PORT or SEED is no number.
+            ValueError: PORT or SEED is no number, or STRIPE_EVENTS no way there is.
         """
         given = {name: value for name, value in environment.items() if value}
         return cls(
@@ -104,9 +106,17 @@ class Options:
             stripe_api_base=given.get("STRIPE_API_BASE"),
             stripe_secret_key=given.get("STRIPE_SECRET_KEY", cls.stripe_secret_key),
             stripe_webhook_secret=given.get("STRIPE_WEBHOOK_SECRET", cls.stripe_webhook_secret),
+            stripe_events=_one_of(("snapshot", "thin", "both"), given.get("STRIPE_EVENTS")),
             telegram_api_base=given.get("TELEGRAM_API_BASE"),
             telegram_bot_token=given.get("TELEGRAM_BOT_TOKEN", cls.telegram_bot_token),
         )
+
+
+def _one_of(known: Sequence[str], given: str | None) -> str:
+    """One of several words; the first where none is given."""
+    if given is not None and given not in known:
+        raise ValueError(f"{given!r} is none of {', '.join(known)}")
+    return given or known[0]
 
 
 class Stack:
@@ -330,6 +340,7 @@ class Stack:
                 "--webhook-url": self.webhook_url,
                 "--webhook-secret": self.options.stripe_webhook_secret.split(",")[0],
                 "--api-key": self.options.stripe_secret_key,
+                "--payload": self.options.stripe_events,
             }
             flat = [text for pair in arguments.items() for text in pair]
             children.append(
@@ -524,7 +535,11 @@ def main() -> int:
     try:
         options = Options.from_environment(os.environ)
     except ValueError as error:
-        print(f"PORT, SEED and SETTLE_SECONDS must be numbers: {error}", file=sys.stderr)
+        print(
+            "PORT, SEED and SETTLE_SECONDS must be numbers, STRIPE_EVENTS snapshot, thin or both: "
+            f"{error}",
+            file=sys.stderr,
+        )
         return 2
     began = time.monotonic()
     stack = Stack(options)

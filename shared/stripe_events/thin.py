@@ -20,6 +20,7 @@ from typing import Any
 from shared.domain import stripe_objects as of
 from shared.domain.key_parts import is_id
 from shared.domain.merge import is_event_time
+from shared.domain.purchase import ENDED_SUBSCRIPTION
 from shared.domain.stripe_objects import Raw
 from shared.integrations.stripe_gateway import Mode, StripeMissing
 from shared.stripe_events import events
@@ -215,9 +216,12 @@ class ThinEvents:
             events.apply(snapshot, tenant, self.services)
             return
         self._as_fetched(thin, tenant)
-        changes = whole.get("changes")
+        changes: Any = whole.get("changes")
         if isinstance(changes, Mapping) and changes:
-            self._as_changed(thin, tenant, changes)
+            # By the snapshot's id, so that it is known where that comes after all.
+            snapshot_id: Any = whole.get("snapshot_event")
+            told_as = replace(thin, id=snapshot_id) if is_id(snapshot_id) else thin
+            self._as_changed(told_as, tenant, changes)
 
     # -- what the event knows ---------------------------------------------------------------------
 
@@ -286,8 +290,13 @@ class ThinEvents:
     def _as_changed(self, thin: ThinEvent, tenant: Tenant, changes: Mapping[str, Any]) -> None:
         """Store what the event changed, at its time, of an object that may have changed since."""
         now, _ = self._object(thin)
-        after, before = changes.get("after"), changes.get("before")
-        then = of.laid_over(now, after) if isinstance(after, Mapping) else now
+        told, before = changes.get("after"), changes.get("before")
+        after = told if isinstance(told, Mapping) else {}
+        then = of.laid_over(now, after)
+        is_over = thin.object_type == "subscription" and now["status"] in ENDED_SUBSCRIPTION
+        if is_over and "status" not in after and thin.type != "customer.subscription.deleted":
+            # It was not over then: nothing changes a subscription that is.
+            then |= {"status": "active", "ended_at": None}
         was = of.before(then, before if isinstance(before, Mapping) else None)
         events.apply(thin.about(then, was), tenant, self.services)
 

@@ -24,6 +24,7 @@ def test_every_variable_is_taken_over() -> None:
         "STRIPE_API_BASE": "http://127.0.0.1:1",
         "STRIPE_SECRET_KEY": "sk_test_1",
         "STRIPE_WEBHOOK_SECRET": "whsec_1",
+        "STRIPE_EVENTS": "thin",
         "TELEGRAM_API_BASE": "http://127.0.0.1:2",
         "TELEGRAM_BOT_TOKEN": "1:A",
     }
@@ -34,9 +35,15 @@ def test_every_variable_is_taken_over() -> None:
         stripe_api_base="http://127.0.0.1:1",
         stripe_secret_key="sk_test_1",
         stripe_webhook_secret="whsec_1",
+        stripe_events="thin",
         telegram_api_base="http://127.0.0.1:2",
         telegram_bot_token="1:A",
     )
+
+
+def test_a_way_to_send_events_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of snapshot, thin, both"):
+        Options.from_environment({"STRIPE_EVENTS": "fat"})
 
 
 def test_a_server_that_is_given_is_asked_even_where_no_key_is() -> None:
