@@ -147,7 +147,7 @@ def test_an_empty_secret_verifies_nothing() -> None:
         b"[]",
         b"null",
         b"[" * 100_000,
-        json.dumps({"object": "v2.core.event", "id": "evt_1", "type": "x"}).encode(),
+        json.dumps({"object": "v2.core.account", "id": "evt_1", "type": "x"}).encode(),
         json.dumps({**event_of(), "object": ["event"]}).encode(),
     ],
     ids=lambda body: repr(body[:30]),
