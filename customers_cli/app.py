@@ -24,6 +24,7 @@ COMMANDS = (
     "reindex",
     "backfill",
     "replay",
+    "send-event",
     "doctor",
     "bot",
     "export",
@@ -35,7 +36,7 @@ _CODES = "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANINGS.i
 
 def command(name: str) -> Any:
     """A command, or a group of them, with its module imported."""
-    made = get_command(importlib.import_module(f"customers_cli.{name}").app)
+    made = get_command(importlib.import_module(f"customers_cli.{name.replace('-', '_')}").app)
     made.name = name
     return made
 

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -26,7 +27,16 @@ TelegramUserId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,15}$")
 ChatId = Annotated[str, StringConstraints(pattern=r"^-[1-9][0-9]{0,18}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 # Seconds since the epoch, however the store writes a date.
-Moment = Annotated[int, BeforeValidator(dates.moment)]
+Moment = Annotated[
+    int,
+    BeforeValidator(dates.moment),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "number"}],
+            "description": "ISO 8601, or seconds or milliseconds since the epoch",
+        }
+    ),
+]
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 

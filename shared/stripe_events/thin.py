@@ -72,6 +72,9 @@ _TOLD_BY_OBJECT = (
     "refund.",
 )
 
+# Of an account that is disconnected, Stripe answers nothing.
+_TOLD_BY_ITSELF = "account.application."
+
 # Where the API has the objects of each type.
 _PATHS = {
     "charge": "charges",
@@ -207,6 +210,9 @@ class ThinEvents:
             As :func:`shared.stripe_events.events.apply`.
         """
         thin = ThinEvent.parse(told)
+        if thin.type.startswith(_TOLD_BY_ITSELF):
+            events.apply(thin.about({"id": thin.object_id}), tenant, self.services)
+            return
         if thin.type.startswith(_TOLD_BY_OBJECT):
             self._as_fetched(thin, tenant)
             return

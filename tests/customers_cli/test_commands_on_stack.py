@@ -404,6 +404,62 @@ def test_nothing_is_kept_of_what_was_finished(cli_folder: Path) -> None:
     assert files_in(cli_folder) == {}
 
 
+# -- events ----------------------------------------------------------------------------------------
+
+
+def test_an_event_from_a_file_is_signed_and_posted_to_the_webhook(
+    stack: Stack, cli_folder: Path
+) -> None:
+    environment = PLACES["local"](stack, cli_folder)
+    sample = ROOT / "events" / "stripe" / "snapshot" / "product.created.json"
+    ran = customers("send-event", str(sample), **environment)
+    assert (ran.code, ran.out) == (0, '{"result": "applied"}\n')
+    ran = customers("send-event", str(sample), **environment)
+    assert (ran.code, ran.out) == (0, '{"result": "applied"}\n')
+
+
+def test_an_event_of_the_bus_is_given_to_its_function(shop: Shop, tmp_path: Path) -> None:
+    told = json.loads((ROOT / "events" / "store" / "AccessCodeRedeemed.json").read_text())
+    told["detail"] |= {"store_id": shop.store, "grouptizer_id": f"gz-{shop.place}"}
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(told))
+    ran = shop.run("send-event", str(file))
+    assert (ran.code, ran.out) == (0, '{"result": "applied"}\n')
+    assert any(f"gz-{shop.place}" in item["pk"] for item in shop.items("RecordsTableName"))
+
+
+def test_an_event_is_printed_for_the_function_itself(shop: Shop) -> None:
+    sample = ROOT / "events" / "stripe" / "snapshot" / "product.updated.json"
+    ran = customers("send-event", str(sample), "--print", **shop.environment)
+    assert ran.code == 0
+    invoked = shop.stack.client("lambda").invoke(
+        FunctionName="customers-stripe-webhook", Payload=ran.out.encode()
+    )
+    answer = json.loads(invoked["Payload"].read())
+    assert (answer["statusCode"], answer["body"]) == (200, '{"result": "applied"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "can't be read"),
+        ("{", "is not JSON"),
+        ("[]", "holds no event"),
+        ('{"object": "customer"}', "holds no event"),
+        ('{"detail-type": "x"}', "holds no event"),
+    ],
+)
+def test_a_file_without_an_event_is_refused(
+    stack: Stack, cli_folder: Path, tmp_path: Path, text: str | None, sentence: str
+) -> None:
+    file = tmp_path / "event.json"
+    if text is not None:
+        file.write_text(text)
+    ran = customers("send-event", str(file), **PLACES["local"](stack, cli_folder))
+    assert (ran.code, ran.out, ran.target) == (2, "", None)
+    assert sentence in ran.sentence
+
+
 # -- chats -----------------------------------------------------------------------------------------
 
 
