@@ -113,6 +113,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "reindex": ("nobody",),
     "backfill": ("nobody",),
     "replay": ("nobody",),
+    "send-event": (str(ROOT / "events" / "store" / "ProductChanged.json"),),
     "doctor": (),
     "bot show": (),
     "bot resume": (),

@@ -413,9 +413,9 @@ def test_an_event_from_a_file_is_signed_and_posted_to_the_webhook(
     environment = PLACES["local"](stack, cli_folder)
     sample = ROOT / "events" / "stripe" / "snapshot" / "product.created.json"
     ran = customers("send-event", str(sample), **environment)
-    assert (ran.code, ran.out) == (0, '{"result": "applied"}\n')
+    assert (ran.code, ran.out) == (0, '{"result":"applied"}\n')
     ran = customers("send-event", str(sample), **environment)
-    assert (ran.code, ran.out) == (0, '{"result": "applied"}\n')
+    assert (ran.code, ran.out) == (0, '{"result":"applied"}\n')
 
 
 def test_an_event_of_the_bus_is_given_to_its_function(shop: Shop, tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_an_event_is_printed_for_the_function_itself(shop: Shop) -> None:
         FunctionName="customers-stripe-webhook", Payload=ran.out.encode()
     )
     answer = json.loads(invoked["Payload"].read())
-    assert (answer["statusCode"], answer["body"]) == (200, '{"result": "applied"}')
+    assert (answer["statusCode"], answer["body"]) == (200, '{"result":"applied"}')
 
 
 @pytest.mark.parametrize(
