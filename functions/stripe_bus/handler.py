@@ -19,27 +19,32 @@ from shared.domain.errors import InvalidEvent
 from shared.observability import count, invocation, logger
 
 
-def lambda_handler(event: dict[str, Any], context: Any) -> None:
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.append_keys(request_id=context.aws_request_id)
     parts = compose.function("stripe_bus")
     parts.begin()
     with invocation():
-        for message in event["Records"]:
-            _take(parts, message)
+        return {"results": [_take(parts, message) for message in event["Records"]]}
 
 
-def _take(parts: Composition, message: dict[str, Any]) -> None:
+def _take(parts: Composition, message: dict[str, Any]) -> str:
+    """Take a message of the queue: ``applied``, ``ignored``, ``parked`` or ``refused``.
+
+    Raises:
+        TryAgainLater, botocore's errors: it may be taken later.
+    """
     source, detail = _read(message["body"])
     if source != parts.settings.stripe_event_source:
         count("EventRefused")
         logger.warning("refused", message_id=message["messageId"])
-        return
+        return "refused"
     try:
         result = parts.receiver.take(detail)
     except InvalidEvent:
         result = parts.receiver.park_unknown(detail)
     if result != "parked":  # counted where it is parked
         count(f"Event{result.capitalize()}")
+    return result
 
 
 def _read(text: str) -> tuple[object, bytes]:
