@@ -355,8 +355,8 @@ def doctor(run: Run) -> Exit:
     """Check a stack, and say what to do.
 
     It checks tables, indexes, secrets, Stripe's keys, webhook endpoint and partner event source,
-    the bot and its rights in every chat, the clock, and what waits. It only reads. The exit code is 1 where something is
-    to mend.
+    the bot and its rights in every chat, the clock, and what waits. It only reads. The exit
+    code is 1 where something is to mend.
     """
     examined = of(run.target)
     run.begin()

@@ -131,7 +131,7 @@ BUDGETS: dict[str, Budget] = {
         aws=_WAITED_FOR,
         stripe=Calls(connect=1.0, read=3.0),
     ),
-    # The same events, by EventBridge. Nobody waits for the answer, and a run that fails comes again.
+    # The same events, by EventBridge: nobody waits for an answer, and what fails comes again.
     "stripe_bus": Budget(
         timeout=75,
         services=_CHANGING,

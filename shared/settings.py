@@ -95,7 +95,7 @@ class Settings:
 
     @property
     def stripe_event_source(self) -> str:
-        """The partner event source by which Stripe's events come: ``aws.partner/stripe.com/ed_…``."""
+        """The partner event source of Stripe's events, ``aws.partner/stripe.com/ed_...``."""
         return self._required("STRIPE_EVENT_SOURCE")
 
     @property

@@ -143,7 +143,14 @@ def test_an_event_of_a_connected_account_goes_to_its_store_and_no_other(shop: Sh
 
 @pytest.mark.parametrize(
     "source",
-    ["aws.partner/stripe.com/ed_2", "aws.partner/stripe.com/ed_1 ", "grouptizer.store", "", None, 1],
+    [
+        "aws.partner/stripe.com/ed_2",
+        "aws.partner/stripe.com/ed_1 ",
+        "grouptizer.store",
+        "",
+        None,
+        1,
+    ],
     ids=repr,
 )
 def test_an_event_of_another_source_is_refused_and_not_stored(
