@@ -181,6 +181,7 @@ class Watched:
             assert all((parts.secrets, parts.reader, parts.schedules, parts.attention))
             if parts.budget.telegram is not None:
                 assert all((parts.driver, parts.rights))
+        assert compose.function("stripe_bus").receiver
 
     def sell(self) -> str:
         """Sell a subscription, an hour ago."""
