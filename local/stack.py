@@ -60,8 +60,8 @@ TELEGRAM = "telegram"
 
 @dataclass(frozen=True)
 class Options:
-    """How to run; a field is a variable of ``make run``, but for ``root``, ``stripe_event_source`` and
-    ``sweep_minutes``.
+    """How to run; all but ``root``, ``stripe_event_source`` and ``sweep_minutes`` are variables of
+    ``make run``.
 
     Attributes:
         data_dir: folder of everything that lasts.
