@@ -103,8 +103,9 @@ checkov: install $(AUDIT_VENV)/.installed ## the expanded template against check
 licences: install ## write docs/licences.md anew
 	@$(PY) -m tools.licences
 
-docs: install ## write docs/cli.md anew, from the help of the operators' command, and events/
+docs: install ## write docs/cli.md, the list of docs/stripe-events.md and events/ anew, from the code
 	@$(PY) -m tools.cli_docs
+	@$(PY) -m tools.event_docs
 	@$(PY) -m tools.sample_events
 
 soak: install ## the fault suites at length, and a month of a store: docs/faults.md (hours)

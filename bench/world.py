@@ -205,6 +205,7 @@ def world(customers: int) -> Iterator[World]:
             "SCHEDULE_GROUP": "customers",
             "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
             "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
+            "STRIPE_EVENT_SOURCE": "aws.partner/stripe.com/ed_1",
             "AWS_CA_BUNDLE": "/opt/python/aws-authorities.pem",
             "PYTHONWARNINGS": "ignore:Unable to find acceptable character detection",
             "POWERTOOLS_SERVICE_NAME": "bench",

@@ -55,6 +55,8 @@ class Doctor:
     Attributes:
         parts: gateways and records, for reading.
         dynamodb: client, for the tables themselves.
+        event_source: the partner event source that brings Stripe's events too; empty: none.
+        events: client of EventBridge, where there is such a source.
         is_local: whether it is the local run; checks that make no sense there are left out.
         webhook_url: where Stripe has to send events.
         variables: the environment of the webhook, the list and the revoker, by name.
@@ -64,6 +66,8 @@ class Doctor:
     dynamodb: Any
     webhook_url: str
     variables: Mapping[str, str]
+    event_source: str = ""
+    events: Any = None
     is_local: bool = False
     clock: Callable[[], float] = time.time
 
@@ -74,6 +78,7 @@ class Doctor:
             self.cursor_key,
             self.webhook_secrets,
             self.stripe,
+            self.partner_source,
             self.bot,
             self.clocks,
             self.work,
@@ -146,7 +151,7 @@ class Doctor:
         kept = (secret or {}).get("secrets")
         usable = [one for one in kept if one] if isinstance(kept, list) else []
         mend = None
-        if not usable:
+        if not usable and not self.event_source:
             mend = 'Put {"secrets": ["whsec_..."]} from Stripe: every event is refused until then.'
         elif len(usable) > 2:
             mend = "Take out those that Stripe does not sign with any more."
@@ -180,7 +185,11 @@ class Doctor:
         subject = f"webhook endpoint, {mode} mode"
         ours = [one for one in endpoints if one.get("url") == self.webhook_url]
         if not ours:
-            yield Finding(subject, "none leads here", f"Add one at Stripe: {self.webhook_url}")
+            add = f"Add one at Stripe: {self.webhook_url}"
+            if self.event_source and mode == _mode_of_source(self.event_source):
+                yield Finding(subject, "none; the events come by EventBridge")
+            else:
+                yield Finding(subject, "none leads here", add)
             return
         if all(one.get("status") == "disabled" for one in ours):
             yield Finding(subject, "disabled", "Enable it at Stripe, then customers replay STORE.")
@@ -191,6 +200,13 @@ class Doctor:
             yield Finding(subject, f"lacks {', '.join(missing)}", "Add these events at Stripe.")
         else:
             yield Finding(subject, f"gets all {len(HANDLERS)} kinds of events")
+
+    def partner_source(self) -> Iterator[Finding]:
+        """Whether EventBridge has the source that the template names."""
+        if self.event_source:
+            state = self.events.describe_event_source(Name=self.event_source)["State"]
+            mend = None if state == "ACTIVE" else "docs/stripe-events.md: make a new destination."
+            yield Finding(self.event_source, state.lower(), mend)
 
     # -- Telegram ----------------------------------------------------------------------------------
 
@@ -304,6 +320,11 @@ class Doctor:
         return min(found, default=None)
 
 
+def _mode_of_source(name: str) -> str:
+    """The mode of the events of a partner event source, as the id of its destination says."""
+    return "test" if name.rpartition("/")[2].startswith("ed_test_") else "live"
+
+
 _ASK_AWS = "See that the credentials of this shell may read it."
 
 
@@ -317,16 +338,25 @@ def of(target: Target) -> Doctor:
     url = target.output("WebhookUrl")
     if choice.is_local:
         url = f"http://localhost:{choice.running().port}/v1/webhooks/stripe"
-    return Doctor(target.parts, target.aws("dynamodb"), url, variables, is_local=choice.is_local)
+    source = target.outputs.get("StripeEventBusName", "")  # the bus has its source's name
+    return Doctor(
+        target.parts,
+        target.aws("dynamodb"),
+        url,
+        variables,
+        event_source=source,
+        events=target.aws("events") if source else None,
+        is_local=choice.is_local,
+    )
 
 
 @command(app)
 def doctor(run: Run) -> Exit:
     """Check a stack, and say what to do.
 
-    It checks tables, indexes, secrets, Stripe's keys and webhook endpoint, the bot and its rights
-    in every chat, the clock, and what waits. It only reads. The exit code is 1 where something is
-    to mend.
+    It checks tables, indexes, secrets, Stripe's keys, webhook endpoint and partner event source,
+    the bot and its rights in every chat, the clock, and what waits. It only reads. The exit
+    code is 1 where something is to mend.
     """
     examined = of(run.target)
     run.begin()

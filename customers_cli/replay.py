@@ -22,10 +22,11 @@ from customers_cli.display import Display
 from customers_cli.exits import Exit
 from customers_cli.stripe_http import REQUESTS_PER_SECOND, Pace, PacedClient
 from functions.store_events.apply import StoreEvents
-from functions.stripe_webhook.receive import Receiver, parse
+from shared.domain.errors import InvalidEvent
 from shared.integrations.stripe_gateway import Mode, Raw, StripeGateway
 from shared.storage.parked import Parked, ParkedEvent
 from shared.stripe_events.event import connected_account
+from shared.stripe_events.receive import Receiver, parse
 from shared.tenant import Tenant
 
 app = new_app()
@@ -82,7 +83,10 @@ class Replay:
         """Whether an event of no store is this store's by now."""
         if event.origin != "stripe":
             return False
-        account = connected_account(parse(event.body))
+        try:
+            account = connected_account(parse(event.body))
+        except InvalidEvent:
+            return False
         connection = self.receiver.services.registry.of_account(account)
         return connection is not None and connection.tenant == self.tenant
 
@@ -145,7 +149,7 @@ def replay(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
         wake=services.wake,
         count=count,
     )
-    receiver = Receiver(lambda _: [], services, parts.parked)
+    receiver = Receiver(services, parts.parked)
     with Display() as display:
 
         def show(share: float) -> None:

@@ -60,7 +60,8 @@ TELEGRAM = "telegram"
 
 @dataclass(frozen=True)
 class Options:
-    """How to run; every field but ``root`` and ``sweep_minutes`` is a variable of ``make run``.
+    """How to run; all but ``root``, ``stripe_event_source`` and ``sweep_minutes`` are variables of
+    ``make run``.
 
     Attributes:
         data_dir: folder of everything that lasts.
@@ -73,6 +74,8 @@ class Options:
         telegram_api_base: where the Bot API answers; ``None`` starts the stand-in.
         telegram_bot_token: of the bot.
         root: the checkout whose template and functions run.
+        stripe_event_source: partner event source whose bus, rule and queue are made; empty: none.
+            Only for trials of the queue: nobody can put events on such a bus here.
         sweep_minutes: minutes between two sweeps.
         settle_seconds: how long an end that an event told waits before anybody is removed.
     """
@@ -87,6 +90,7 @@ class Options:
     telegram_api_base: str | None = None
     telegram_bot_token: str = "123456:LOCAL"
     root: Path = field(default=ROOT)
+    stripe_event_source: str = ""
     sweep_minutes: int = 1
     settle_seconds: int = 5
 
@@ -388,6 +392,7 @@ class Stack:
                 "ConsoleOrigin": self.url,
                 "SweepMinutes": str(self.options.sweep_minutes),
                 "SettleSeconds": str(self.options.settle_seconds),
+                "StripeEventSource": self.options.stripe_event_source,
                 "StripeApiBase": self.stripe_url,
                 "TelegramApiBase": self.telegram_url,
             },

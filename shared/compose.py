@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from shared.storage.products import Products
     from shared.storage.registry import Registry
     from shared.storage.schedules import Schedules
+    from shared.stripe_events.context import Services
+    from shared.stripe_events.receive import Receiver
 
 # -- time budgets ----------------------------------------------------------------------------------
 
@@ -128,6 +130,14 @@ BUDGETS: dict[str, Budget] = {
         begin_within=7.0,
         aws=_WAITED_FOR,
         stripe=Calls(connect=1.0, read=3.0),
+    ),
+    # The same events, by EventBridge: nobody waits for an answer, and what fails comes again.
+    "stripe_bus": Budget(
+        timeout=75,
+        services=_CHANGING,
+        begin_within=65.0,
+        aws=_IN_BACKGROUND,
+        stripe=Calls(connect=3.0, read=20.0),
     ),
     "store_events": Budget(
         timeout=75,
@@ -415,12 +425,10 @@ class Composition:
         return Waking(self.schedules, self.leaves.clock)
 
     @cached_property
-    def _catch_up(self) -> CatchUp:
-        from shared.ending.catch_up import CatchUp
-        from shared.storage.telegram_users import TelegramUsers
+    def services(self) -> Services:
         from shared.stripe_events.context import Services
 
-        services = Services(
+        return Services(
             records=self.records,
             customers=self.customers,
             products=self.products,
@@ -430,8 +438,20 @@ class Composition:
             count=self.leaves.count,
             clock=self.leaves.clock,
         )
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        from shared.stripe_events.receive import Receiver
+
+        return Receiver(self.services, self.parked)
+
+    @cached_property
+    def _catch_up(self) -> CatchUp:
+        from shared.ending.catch_up import CatchUp
+        from shared.storage.telegram_users import TelegramUsers
+
         return CatchUp(
-            services,
+            self.services,
             TelegramUsers(self.records_table),
             self._stripe_for_looking,
             at_once=self.leaves.at_once,

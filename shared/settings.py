@@ -94,6 +94,11 @@ class Settings:
         return self._required("STRIPE_WEBHOOK_SECRET_ARN")
 
     @property
+    def stripe_event_source(self) -> str:
+        """The partner event source of Stripe's events, ``aws.partner/stripe.com/ed_...``."""
+        return self._required("STRIPE_EVENT_SOURCE")
+
+    @property
     def telegram_secret_arn(self) -> str:
         """``{"token": "123:abc"}``."""
         return self._required("TELEGRAM_SECRET_ARN")

@@ -14,6 +14,7 @@ ROLES = {
     "get_customer": "GetCustomerRole",
     "cancel_purchase": "CancelPurchaseRole",
     "stripe_webhook": "StripeWebhookRole",
+    "stripe_bus": "StripeBusRole",
     "store_events": "StoreEventsRole",
     "period_end_revoker": "PeriodEndRevokerRole",
 }
@@ -23,6 +24,9 @@ BESIDES = {
     "logs:PutLogEvents": "Lambda itself writes the log",
     "iam:PassRole": "asked for by CreateSchedule and UpdateSchedule, which name the role",
     "sqs:SendMessage": "Lambda itself sends what failed to its destination",
+    "sqs:ReceiveMessage": "Lambda itself takes messages from a function's queue",
+    "sqs:DeleteMessage": "Lambda itself deletes those whose run succeeded",
+    "sqs:GetQueueAttributes": "Lambda itself looks how long the queue is",
 }
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 _TRANSACTION = {

@@ -17,7 +17,7 @@ from tests.template.expanded import resources
 SUPPRESSED = {
     "CKV_AWS_115": "no reserved concurrency: it would take from the account's other functions",
     "CKV_AWS_116": "synchronous functions (API, webhook) have no dead letters; the two asynchronous"
-    " ones have an OnFailure destination, which checkov does not look for",
+    " ones have an OnFailure destination, a third has them in its queue; checkov looks for neither",
     "CKV_AWS_117": "no VPC: nothing they speak to is in one; Stripe and Telegram are outside",
     "CKV_AWS_119": "tables are encrypted with AWS's key; an own one adds cost, and no reader less",
     "CKV_AWS_149": "secrets are encrypted with AWS's key; IAM decides who reads them",

@@ -11,7 +11,7 @@ import binascii
 from functools import lru_cache
 from typing import Any
 
-from functions.stripe_webhook.receive import Receiver
+from functions.stripe_webhook.delivery import Deliveries
 from shared import compose
 from shared.compose import Composition
 from shared.domain.errors import InvalidEvent
@@ -24,23 +24,12 @@ from shared.http.problem import (
     request_id_of,
 )
 from shared.observability import count, flush_metrics, logger
-from shared.stripe_events.context import Services
 
 
 @lru_cache(maxsize=1)
-def receiver(parts: Composition) -> Receiver:
-    """The receiver of this process."""
-    services = Services(
-        records=parts.records,
-        customers=parts.customers,
-        products=parts.products,
-        registry=parts.registry,
-        stripe=parts.stripe,
-        wake=parts.waking.wake,
-        count=parts.leaves.count,
-        clock=parts.leaves.clock,
-    )
-    return Receiver(parts.webhook_secrets, services, parts.parked, parts.leaves.clock)
+def deliveries(parts: Composition) -> Deliveries:
+    """What takes the deliveries of this process."""
+    return Deliveries(parts.webhook_secrets, parts.receiver, parts.leaves.clock)
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
@@ -48,7 +37,7 @@ def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     parts = compose.function("stripe_webhook")
     parts.begin()
     try:
-        result = receiver(parts).receive(_body_of(event), _header(event, "stripe-signature"))
+        result = deliveries(parts).receive(_body_of(event), _header(event, "stripe-signature"))
         if result != "parked":  # counted where it is parked
             count(f"Event{result.capitalize()}")
     except Exception as error:  # noqa: BLE001 - no traceback to the caller; Stripe sends it again

@@ -49,7 +49,7 @@ def test_the_demo_store_comes_out_the_same() -> None:
 
     def send(body: bytes, headers: dict[str, str]) -> int:
         try:
-            hooked.receiver.receive(body, headers["Stripe-Signature"])
+            hooked.deliveries.receive(body, headers["Stripe-Signature"])
         except TryAgainLater:
             return 503
         return 200

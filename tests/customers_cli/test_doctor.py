@@ -71,6 +71,36 @@ def test_an_endpoint_that_lacks_events_is_named_with_them(shop: Shop, doctor: Do
     assert found == {"lacks charge.dispute.closed"}
 
 
+class Events:
+    """EventBridge with one partner event source."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def describe_event_source(self, **request: Any) -> dict[str, Any]:
+        return {"Name": request["Name"], "State": self.state}
+
+
+@pytest.mark.parametrize(
+    ("source", "state", "wrong"),
+    [
+        ("aws.partner/stripe.com/ed_1", "ACTIVE", ["webhook endpoint, test mode"]),
+        ("aws.partner/stripe.com/ed_test_1", "ACTIVE", ["webhook endpoint, live mode"]),
+        (
+            "aws.partner/stripe.com/ed_1",
+            "DELETED",
+            ["webhook endpoint, test mode", "aws.partner/stripe.com/ed_1"],
+        ),
+    ],
+)
+def test_a_partner_event_source_stands_in_for_the_endpoint_of_its_mode(
+    shop: Shop, doctor: Doctor, source: str, state: str, wrong: list[str]
+) -> None:
+    shop.secrets.values["STRIPE_WEBHOOK_SECRET_ARN"] = {"secrets": []}
+    by_bus = replace(doctor, event_source=source, events=Events(state))
+    assert [finding.subject for finding in to_mend(by_bus)] == wrong
+
+
 def test_keys_and_tokens_that_are_not_accepted_are_named(
     shop: Shop, doctor: Doctor, endpoint: Any
 ) -> None:

@@ -13,8 +13,6 @@ import pytest
 from customers_cli.export import export
 from customers_cli.forget import StillNeeded, forget
 from functions.store_events import handler as store_events
-from functions.stripe_webhook.handler import receiver
-from functions.stripe_webhook.receive import Receiver
 from shared import compose
 from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.clock import iso
@@ -23,6 +21,7 @@ from shared.domain.errors import NotFound
 from shared.settings import SETTLE_SECONDS, Settings
 from shared.storage.parked import Parked, ParkedEvent
 from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.receive import Receiver
 from shared.tenant import Tenant
 from tests.customers_cli.test_restore import restore
 from tests.functions.shop import CHAT, USER, Shop, SlowContext
@@ -69,7 +68,7 @@ def parts(shop: Shop) -> Composition:
 
 
 def webhook() -> Receiver:
-    return receiver(compose.function("stripe_webhook"))
+    return compose.function("stripe_webhook").receiver
 
 
 def forget_it(shop: Shop) -> None:

@@ -72,6 +72,13 @@ def test_an_event_of_what_is_no_account_stays_parked(name: str, told: Any) -> No
     assert parked(world) == [event["id"]]
 
 
+def test_what_is_no_event_stays_parked() -> None:
+    world = World(StripeStandin())
+    assert world.receiver.park_unknown(b'{"object": "v3.event"}') == "parked"
+    assert replay(world).parked == {}
+    assert len(parked(world)) == 1
+
+
 def test_what_still_cannot_be_applied_stays_parked() -> None:
     standin = StripeStandin()
     world = World(standin)

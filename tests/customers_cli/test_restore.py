@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from customers_cli.backfill import Backfill
-from functions.stripe_webhook.handler import receiver
 from shared import compose
 from shared.ending.removal import SWITCHED_OFF_SECONDS
 from shared.integrations.stripe_gateway import Mode
@@ -31,7 +30,7 @@ def restore(shop: Shop, table: Table, copy: list[dict[str, Any]]) -> None:
 
 
 def backfill(shop: Shop) -> None:
-    services = receiver(compose.function("stripe_webhook")).services
+    services = compose.function("stripe_webhook").services
     assert not Backfill(STORE, services, [Mode(livemode=True)], workers=1).run().left_out
 
 

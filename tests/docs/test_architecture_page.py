@@ -176,11 +176,12 @@ class Watched:
 
     def warm(self) -> None:
         """Make the parts of every function, as an earlier invocation would have."""
-        for function in ("stripe_webhook", "cancel_purchase", "period_end_revoker"):
+        for function in ("stripe_webhook", "stripe_bus", "cancel_purchase", "period_end_revoker"):
             parts = compose.function(function)
             assert all((parts.secrets, parts.reader, parts.schedules, parts.attention))
             if parts.budget.telegram is not None:
                 assert all((parts.driver, parts.rights))
+        assert compose.function("stripe_bus").receiver
 
     def sell(self) -> str:
         """Sell a subscription, an hour ago."""
@@ -200,6 +201,17 @@ def renewal(watched: Watched) -> list[Call]:
     watched.shop.stripe.live.renew(watched.sell())
     watched.shop.deliver()
     return watched.calls("customer.subscription.updated")
+
+
+def renewal_by_bus(watched: Watched) -> list[Call]:
+    watched.shop.stripe.live.renew(watched.sell())
+    *_, updated = (
+        event
+        for event in watched.shop.stripe.events()
+        if event["type"] == "customer.subscription.updated"
+    )
+    assert watched.shop.take_from_queue(updated) == "applied"
+    return watched.calls("stripe_bus")
 
 
 def begin(watched: Watched) -> list[Call]:
@@ -253,6 +265,7 @@ MEASURE: Mapping[str, Callable[[Watched], list[Call]]] = {
     "Way D: the owner cancels at once": cancel_at_once,
     "Way E: the owner cancels at the end of the period": cancel_at_the_end,
     "Way F: the end of the period comes": end_of_the_period,
+    "Way G: a renewal comes by EventBridge": renewal_by_bus,
 }
 
 

@@ -23,7 +23,7 @@ from shared.storage.records import LEASE_SECONDS
 from tests.failing_databases.databases import DATABASES, silent
 from tests.functions.conftest import Context, FakeSecretsManager
 from tests.functions.http import api_event, json_of
-from tests.functions.shop import CHAT, USER, FakeScheduler, MovableClock, Shop
+from tests.functions.shop import CHAT, USER, FakeScheduler, MovableClock, Shop, queue_message
 from tests.functions.webhook_world import signed
 
 PURCHASE = "/v1/customers/cust_1/purchases/sub_1"
@@ -69,6 +69,7 @@ RAISING: dict[str, tuple[str, dict[str, Any]]] = {
             "detail": {"store_id": "demo", "product_id": "prod_1", "name": "Signals"},
         },
     ),
+    "stripe bus": ("stripe_bus", queue_message(json.loads(EVENT))),
     "sweep": ("period_end_revoker", {}),
     "schedule": (
         "period_end_revoker",

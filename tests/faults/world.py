@@ -2,7 +2,7 @@
 Telegram and a Scheduler, with everything it does watched.
 
 The code that runs is the project's own: :class:`~functions.cancel_purchase.cancel.Canceller`,
-:class:`~functions.stripe_webhook.receive.Receiver`,
+:class:`~functions.stripe_webhook.delivery.Deliveries`,
 :class:`~functions.period_end_revoker.revoke.Revoker` and all below them. What is replaced is what
 lies behind the clients, and the clock.
 """
@@ -393,9 +393,9 @@ class World:
     def receive(self, process: Process, event: dict[str, Any]) -> str:
         """Stripe delivers an event."""
         self._hear(event)
-        receiver = stripe_webhook.receiver(self.parts(process, "stripe_webhook"))
+        deliveries = stripe_webhook.deliveries(self.parts(process, "stripe_webhook"))
         body = json.dumps(event).encode()
-        result = receiver.receive(body, _signature(body, int(self.time.now)))
+        result = deliveries.receive(body, _signature(body, int(self.time.now)))
         if result != "applied":
             self.truth.violations.append(f"{event['type']} was {result}")
         return result

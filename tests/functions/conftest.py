@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "SCHEDULE_GROUP": "customers",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
     "REVOKER_ARN": "arn:aws:lambda:us-east-1:000000000000:function:period-end-revoker",
+    "STRIPE_EVENT_SOURCE": "aws.partner/stripe.com/ed_1",
     "POWERTOOLS_SERVICE_NAME": "tests",
     "POWERTOOLS_METRICS_NAMESPACE": "Customers",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -26,12 +26,30 @@ from standins.stripe.deliveries import signature
 from standins.telegram.server import TelegramStandin
 from tests import guards
 from tests.dynamo import Tables
-from tests.functions.conftest import Context, FakeSecretsManager
+from tests.functions.conftest import ENVIRONMENT, Context, FakeSecretsManager
 from tests.functions.http import api_event, json_of
 
 CHAT = -1001000000001
 OTHER_CHAT = -1001000000002
 USER = 700001
+EVENT_SOURCE = ENVIRONMENT["STRIPE_EVENT_SOURCE"]
+MESSAGE_ID = "059f36b4-87a3-44ab-83d2-661975830a7d"
+
+
+def queue_message(event: Any, source: str = EVENT_SOURCE) -> dict[str, Any]:
+    """What Lambda hands over of the queue that the rule for Stripe's events fills."""
+    told = {
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": str(event.get("type")) if isinstance(event, dict) else "?",
+        "source": source,
+        "account": "000000000000",
+        "time": "2026-11-01T10:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": event,
+    }
+    return {"Records": [{"messageId": MESSAGE_ID, "body": json.dumps(told)}]}
 
 
 @dataclass
@@ -137,6 +155,16 @@ class Shop:
             ),
         )
         return int(answer["statusCode"]), json_of(answer)
+
+    def take_from_queue(self, event: Any, source: str = EVENT_SOURCE) -> str:
+        """An event of Stripe's that EventBridge has put into the queue: what became of it.
+
+        Raises:
+            CustomersError, InvocationFailed: the run failed.
+        """
+        answer = self.invoke("stripe_bus", queue_message(event, source), SlowContext())
+        (result,) = answer["results"]
+        return str(result)
 
     def deliver(self) -> None:
         """Deliver all of Stripe's pending events, in order."""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from functions.stripe_webhook.delivery import MAX_BYTES
 from functions.stripe_webhook.handler import lambda_handler
-from functions.stripe_webhook.receive import MAX_BYTES
 from functions.stripe_webhook.signature import is_signed
 from shared.storage.keys import profile_key
 from shared.storage.parked import Parked

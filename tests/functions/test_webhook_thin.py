@@ -344,7 +344,7 @@ def test_the_demo_store_is_the_same_by_thin_events_alone() -> None:
     def sender(world: World) -> Callable[[bytes, dict[str, str]], int]:
         def send(body: bytes, headers: dict[str, str]) -> int:
             try:
-                world.receiver.receive(body, headers["Stripe-Signature"])
+                world.deliveries.receive(body, headers["Stripe-Signature"])
             except TryAgainLater:
                 return 503
             return 200

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import stripe
 from stripe import WebhookSignature
 
-from functions.stripe_webhook.receive import Receiver
+from functions.stripe_webhook.delivery import Deliveries
 from shared.compose import BUDGETS, Composition, Leaves
 from shared.domain.clock import Clock, system_clock
 from shared.settings import Settings
@@ -24,6 +24,7 @@ from shared.storage.dynamo import unmarshal
 from shared.storage.items import from_item
 from shared.storage.keys import Key
 from shared.stripe_events.context import Services
+from shared.stripe_events.receive import Receiver
 from shared.tenant import Tenant
 from standins.stripe import NEWEST, OLDEST, StripeAccount, StripeStandin
 from standins.stripe.api import handle
@@ -162,7 +163,8 @@ class World:
             count=self.counted.append,
             clock=clock,
         )
-        self.receiver = Receiver(parts.webhook_secrets, self.services, self.parked)
+        self.receiver = Receiver(self.services, self.parked)
+        self.deliveries = Deliveries(parts.webhook_secrets, self.receiver)
 
     def copy(self) -> World:
         """Another world with the same tables, and the same Stripe."""
@@ -170,7 +172,7 @@ class World:
 
     def receive(self, event: Mapping[str, Any]) -> str:
         body = json.dumps(event).encode()
-        return self.receiver.receive(body, signed(body))
+        return self.deliveries.receive(body, signed(body))
 
     def receive_all(self, events: Iterable[Mapping[str, Any]]) -> World:
         for event in events:

@@ -29,9 +29,12 @@ FUNCTIONS = (
     "get_customer",
     "cancel_purchase",
     "stripe_webhook",
+    "stripe_bus",
     "store_events",
     "period_end_revoker",
 )
+
+EVENT_SOURCE = "aws.partner/stripe.com/ed_1"
 
 PROBE = """
 import base64, hashlib, json, os
@@ -55,6 +58,8 @@ def lambda_handler(event, context):
     print("called", name)
     if "attempts" in event:
         return [attempt(**one) for one in event["attempts"]]
+    if "Records" in event:
+        event = [json.loads(message["body"]) for message in event["Records"]]
     if "routeKey" not in event:
         records.put_item(
             TableName=os.environ["RECORDS_TABLE"],
@@ -102,6 +107,7 @@ def stack(probes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         root=probes,
         stripe_api_base="http://127.0.0.1:9",
         stripe_secret_key="sk_test_1",
+        stripe_event_source=EVENT_SOURCE,
     )
     with Stack(options) as running:
         yield running
@@ -256,6 +262,7 @@ ALLOWED = {
     "get-customer": {*READS, "secret CursorSecretArn"},
     "cancel-purchase": REMOVES,
     "stripe-webhook": {*ACTS, "delete record", "by_ref", "secret StripeWebhookSecretArn"},
+    "stripe-bus": {*ACTS, "delete record", "by_ref"},
     "store-events": {*ACTS, "by_ref"},
     "period-end-revoker": {*REMOVES, "by_ref", "due"},
 }
@@ -362,6 +369,34 @@ def test_only_the_stores_events_of_the_bus_reach_the_function(stack: Stack) -> N
     assert [event["detail"] for event in recorded(stack, "store_events")] == [
         {"of": "grouptizer.store"}
     ]
+
+
+def test_a_message_in_the_queue_of_stripes_events_reaches_the_function_and_is_gone(
+    stack: Stack,
+) -> None:
+    """Nobody can put events on the bus here, so the queue is filled as its rule would."""
+    sqs = stack.client("sqs")
+    name = stack.outputs["StripeBusQueueArn"].rpartition(":")[2]
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    told = {"source": EVENT_SOURCE, "detail": {"id": "evt_1"}}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(told))
+    wait_for(lambda: [told] in recorded(stack, "stripe_bus"))
+    waiting = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+    def left() -> int:
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(waiting))["Attributes"]
+        return sum(int(found[name]) for name in waiting)
+
+    wait_for(lambda: left() == 0)
+
+
+def test_the_bus_of_the_partner_event_source_leads_to_the_queue(stack: Stack) -> None:
+    events = stack.client("events")
+    assert stack.outputs["StripeEventBusName"] == EVENT_SOURCE
+    (rule,) = events.list_rules(EventBusName=EVENT_SOURCE)["Rules"]
+    assert json.loads(rule["EventPattern"]) == {"source": [EVENT_SOURCE]}
+    targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=EVENT_SOURCE)["Targets"]
+    assert [target["Arn"] for target in targets] == [stack.outputs["StripeBusQueueArn"]]
 
 
 def test_what_a_function_logs_can_be_read(stack: Stack) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.expanded import ROOT, of_type, properties
+from tests.template.expanded import ROOT, of_type, properties, resources
 
 RUNBOOK = ROOT / "docs" / "runbook"
 WITHOUT_ALARM = {"README.md", "restore.md", "rotate-secrets.md"}
@@ -71,7 +71,8 @@ def test_our_own_alarms_watch_metrics_that_are_emitted() -> None:
 
 def test_the_dashboard_shows_every_metric_of_ours() -> None:
     (dashboard,) = of_type("AWS::CloudWatch::Dashboard").values()
-    widgets = json.loads(dashboard["Properties"]["DashboardBody"]["Fn::Sub"])["widgets"]
+    text, _ = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(text)["widgets"]
     shown = {
         metric[1]
         for widget in widgets
@@ -100,9 +101,23 @@ def test_each_function_each_table_and_each_queue_is_watched() -> None:
     for name in of_type("AWS::DynamoDB::Table"):
         for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
             assert (metric, json.dumps({"Ref": name})) in watched
-    for name in of_type("AWS::SQS::Queue"):
+    for name, queue in of_type("AWS::SQS::Queue").items():
         value = json.dumps({"Fn::GetAtt": [name, "QueueName"]})
-        assert ("ApproximateNumberOfMessagesVisible", value) in watched
+        # A function works on the one that has dead letters of its own; the others should be empty.
+        waits = "RedrivePolicy" in queue["Properties"]
+        metric = f"Approximate{'AgeOfOldestMessage' if waits else 'NumberOfMessagesVisible'}"
+        assert (metric, value) in watched
+
+
+def test_what_is_made_under_a_condition_is_watched_under_the_same() -> None:
+    made = {name: r.get("Condition") for name, r in resources().items()}
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        for dimension in alarm["Properties"]["Dimensions"]:
+            value = dimension["Value"]
+            if isinstance(value, dict):
+                (named,) = value.values()
+                name = named if isinstance(named, str) else named[0]
+                assert alarm.get("Condition") == made.get(name)
 
 
 def test_a_sweep_that_does_not_run_is_an_alarm() -> None:

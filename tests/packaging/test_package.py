@@ -24,7 +24,7 @@ from shared.compose import BUDGETS
 from shared.storage.dynamo import DynamoClient
 from shared.storage.schedules import SchedulerClient
 from shared.storage.secrets import SecretsClient
-from tests.functions.shop import forget_what_was_made
+from tests.functions.shop import forget_what_was_made, queue_message
 
 # By its path: "packaging" is a library's name.
 _spec = importlib.util.spec_from_file_location("trim", ROOT / "packaging" / "trim.py")
@@ -52,11 +52,17 @@ FORBIDDEN = {
         "aws_lambda_powertools.event_handler",
         "shared.storage.customer_index",
     ),
+    "stripe_bus": (
+        *UNNEEDED,
+        "aws_lambda_powertools.event_handler",
+        "shared.storage.customer_index",
+    ),
     "period_end_revoker": ("pydantic", "fastjsonschema", "stripe"),
     "cancel_purchase": ("pydantic", "shared.storage.customer_index"),
     "store_events": ("fastjsonschema", "stripe", "aws_lambda_powertools.event_handler"),
 }
 
+SUBSCRIPTION_UPDATED = "customer.subscription.updated"
 PROFILE_CHANGED = {
     "id": "event-1",
     "detail-type": "CustomerProfileChanged",
@@ -104,7 +110,8 @@ def _events(here: World) -> dict[str, dict[str, Any]]:
     return {
         "list_customers": get("/v1/customers"),
         "get_customer": get(here.customer_of(here.subscriptions[0])),
-        "stripe_webhook": here.renewed("customer.subscription.updated"),
+        "stripe_webhook": here.renewed(SUBSCRIPTION_UPDATED),
+        "stripe_bus": queue_message(json.loads(here.renewed(SUBSCRIPTION_UPDATED)["body"])),
         "period_end_revoker": {},
         "cancel_purchase": here.cancel("immediately"),
         "store_events": PROFILE_CHANGED,

@@ -15,7 +15,7 @@ import pytest
 from functions.store_events import handler as store_events
 from shared.observability import InvocationFailed
 from tests.functions.http import api_event
-from tests.functions.shop import CHAT, USER, Shop, SlowContext
+from tests.functions.shop import CHAT, USER, Shop, SlowContext, queue_message
 from tests.functions.webhook_world import signed
 from tests.stacks import leaks_in_logs
 from tests.template.expanded import ROOT
@@ -68,7 +68,7 @@ def test_nothing_planted_is_logged_or_told(shop: Shop, output: Any) -> None:
     assert not [part for part in PLANTED if part in logged]
 
 
-@pytest.mark.parametrize("function", ["store_events", "period_end_revoker"])
+@pytest.mark.parametrize("function", ["store_events", "stripe_bus", "period_end_revoker"])
 def test_what_an_error_says_is_neither_logged_nor_raised(
     shop: Shop, output: Any, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
@@ -85,10 +85,14 @@ def test_what_an_error_says_is_neither_logged_nor_raised(
         "time": "2026-11-22T10:00:00Z",
         "detail": detail,
     }
-    purchase = {"store": "demo", "account": "cus_1", "purchase_id": "sub_1"}
+    told = {
+        "store_events": event,
+        "stripe_bus": queue_message({"object": "v3.event", "name": NAME, "email": EMAIL}),
+        "period_end_revoker": {"store": "demo", "account": "cus_1", "purchase_id": "sub_1"},
+    }
     shop.tables.client.hook = fail
     with pytest.raises(InvocationFailed, match=r"^ValueError$"):
-        shop.invoke(function, event if function == "store_events" else purchase, SlowContext())
+        shop.invoke(function, told[function], SlowContext())
     shop.tables.client.hook = None
     store_events.store_events.cache_clear()
     assert '"error":"ValueError"' in output()

@@ -23,14 +23,13 @@ from tests.functions.shop import (
     Shop,
     SlowContext,
     forget_what_was_made,
+    queue_message,
 )
 from tests.functions.test_webhook_convergence import guest_who_became_a_customer
 from tests.functions.webhook_world import signed
 from tests.guards import Breach, breaches, made, running
 from tests.policies import ROLES, granted
 from tests.template.expanded import as_list, of_type, statements
-
-ACTING = ("cancel_purchase", "stripe_webhook", "store_events", "period_end_revoker")
 
 
 @pytest.fixture
@@ -260,17 +259,37 @@ def test_no_function_is_left_out() -> None:
         assert allowed <= {"logs:CreateLogStream", "logs:PutLogEvents"}, role
 
 
+def let_events_come_by_the_bus(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe's events come by EventBridge in place of the webhook."""
+    invoke = shop.invoke
+
+    def by_bus(function: str, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
+        if function != "stripe_webhook":
+            return invoke(function, event, context)
+        invoke("stripe_bus", queue_message(json.loads(event["body"])), SlowContext())
+        return {"statusCode": 200}
+
+    monkeypatch.setattr(shop, "invoke", by_bus)
+
+
+WAYS_OF_EVENTS = {"stripe_webhook", "stripe_bus"}
+
+
+@pytest.mark.parametrize("way", sorted(WAYS_OF_EVENTS))
 def test_everything_that_is_allowed_is_needed_and_everything_needed_is_allowed(
-    cold: Shop, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+    cold: Shop, clock: MovableClock, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """The second half holds in every test: tests/guards.py."""
+    if way == "stripe_bus":
+        let_events_come_by_the_bus(cold, monkeypatch)
     # Removals from one chat are a second apart: the clock moves in place of the test's waiting.
     monkeypatch.setitem(
         cast("dict[str, Any]", AccessRemover.__init__.__kwdefaults__), "sleep", clock.later
     )
     a_life_of_a_store(cold, clock)
-    needless = {name: sorted(granted(name) - made[name]) for name in ROLES}
-    missing = {name: sorted(made[name] - granted(name)) for name in ROLES}
+    ran = ROLES.keys() - (WAYS_OF_EVENTS - {way})
+    needless = {name: sorted(granted(name) - made[name]) for name in ran}
+    missing = {name: sorted(made[name] - granted(name)) for name in ran}
     assert not any(needless.values()), needless
     assert not any(missing.values()), missing
 

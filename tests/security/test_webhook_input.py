@@ -113,7 +113,7 @@ def world() -> World:
 
 def status_of(made: World, body: bytes, signature: str | None = None) -> tuple[int, str]:
     try:
-        result = made.receiver.receive(body, signature or signed_bytes(body))
+        result = made.deliveries.receive(body, signature or signed_bytes(body))
     except CustomersError as error:
         return error.status, error.code
     return 200, result

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from shared.compose import BUDGETS
 from tests.template.expanded import (
     CONSOLE,
     ROOT,
+    TEMPLATE,
     as_list,
     functions,
     of_type,
@@ -19,6 +22,8 @@ from tests.template.expanded import (
     statements,
 )
 
+STRIPE_BUS = ("StripeBus", "StripeEvent")
+OF_THE_BUS = "HasStripeEventSource"
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 WRITE = (
     *READ,
@@ -100,6 +105,17 @@ PERMISSIONS: dict[str, Permissions] = {
         BY_REF: {"dynamodb:Query"},
         **reads("StripeWebhookSecret"),
     },
+    "StripeBus": {
+        **logs("StripeBus"),
+        **ACTING,
+        **DELETING,
+        BY_REF: {"dynamodb:Query"},
+        '{"Fn::GetAtt": ["StripeBusQueue", "Arn"]}': {
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        },
+    },
     "StoreEvents": {
         **logs("StoreEvents"),
         **ACTING,
@@ -170,6 +186,7 @@ SETTINGS = {
     "get-customer": {"STORE_CLAIM", "CURSOR_SECRET_ARN"},
     "cancel-purchase": {"STORE_CLAIM", *ACTS, *REMOVES},
     "stripe-webhook": {"STRIPE_WEBHOOK_SECRET_ARN", *ACTS},
+    "stripe-bus": {"STRIPE_EVENT_SOURCE", *ACTS},
     "store-events": ACTS,
     "period-end-revoker": {*ACTS, *REMOVES},
     "console-login": {"STORE_CLAIM"},
@@ -410,8 +427,8 @@ def test_an_event_that_keeps_failing_goes_to_a_queue(function: str, queue: str) 
 
 
 def test_events_of_the_store_are_retried_and_kept_when_undeliverable() -> None:
-    (rule,) = of_type("AWS::Events::Rule").values()
-    assert rule["Properties"]["EventPattern"] == {
+    rule = properties("StoreEventsFunctionStoreEvent")
+    assert rule["EventPattern"] == {
         "source": ["grouptizer.store"],
         "detail-type": [
             "AccessCodeRedeemed",
@@ -420,12 +437,105 @@ def test_events_of_the_store_are_retried_and_kept_when_undeliverable() -> None:
             "CustomerProfileChanged",
         ],
     }
-    (target,) = rule["Properties"]["Targets"]
+    (target,) = rule["Targets"]
     assert target["RetryPolicy"]["MaximumRetryAttempts"] == 185
     assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["StoreEventsUndelivered", "Arn"]}
     (statement,) = properties("StoreEventsUndeliveredPolicy")["PolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+
+
+# -- Stripe's events by EventBridge ----------------------------------------------------------------
+
+
+def test_nothing_of_the_partner_event_source_is_made_where_none_is_named() -> None:
+    ours = {name: r for name, r in resources().items() if name.startswith(STRIPE_BUS)}
+    assert {r["Type"] for r in ours.values()} >= {
+        "AWS::Events::EventBus",
+        "AWS::Events::Rule",
+        "AWS::IAM::Role",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+        "AWS::SQS::Queue",
+    }
+    assert {r.get("Condition") for r in ours.values()} == {OF_THE_BUS}
+    template = yaml_parse(TEMPLATE.read_text())
+    assert template["Parameters"]["StripeEventSource"]["Default"] == ""
+    assert template["Conditions"][OF_THE_BUS] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "StripeEventSource"}, ""]}]
+    }
+
+
+def test_nothing_that_is_always_made_needs_the_partner_event_source() -> None:
+    """CloudFormation refuses a reference to a resource that its condition leaves out."""
+    ours = {name for name, r in resources().items() if r.get("Condition") == OF_THE_BUS}
+    needing = {
+        name
+        for name, resource in resources().items()
+        if resource.get("Condition") != OF_THE_BUS and ours & set(_named(resource))
+    }
+    assert needing == set()
+
+
+def _named(resource: dict[str, Any]) -> list[str]:
+    """All names in a resource but for those that are there under the condition only."""
+    text = re.sub(rf'\["{OF_THE_BUS}", .*?, "none"\]', "", json.dumps(resource))
+    return re.findall(r"\w+", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("", True),
+        ("aws.partner/stripe.com/ed_61TEN0dErlaWJQzTZ16Qafnx2xSQhCzmf0WoqI1pgQSG", True),
+        ("aws.partner/stripe.com/ed_test_61RM8ltWcTW4mbsxf16RJyfa2xSQLHJJh1sxm7H0KVT6", True),
+        ("ed_61TEN0dErlaWJQzTZ16Qafnx2xSQhCzmf0WoqI1pgQSG", False),
+        ("aws.partner/example.com/ed_1", False),
+        ("aws.partner/stripe.com/", False),
+    ],
+)
+def test_only_a_partner_event_source_of_stripes_is_taken(name: str, taken: bool) -> None:
+    parameter = yaml_parse(TEMPLATE.read_text())["Parameters"]["StripeEventSource"]
+    assert bool(re.fullmatch(parameter["AllowedPattern"], name)) == taken
+
+
+def test_the_bus_is_the_sources_and_its_rule_fills_the_queue() -> None:
+    source = {"Ref": "StripeEventSource"}
+    assert properties("StripeEventBus") == {"Name": source, "EventSourceName": source}
+    rule = properties("StripeEventRule")
+    assert rule["EventBusName"] == {"Ref": "StripeEventBus"}
+    assert rule["EventPattern"] == {"source": [source]}
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["StripeBusQueue", "Arn"]}
+    assert "InputPath" not in target  # the function looks at the event's source
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] == 185
+    assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["StripeBusDeadLetters", "Arn"]}
+
+
+@pytest.mark.parametrize("queue", ["StripeBusQueue", "StripeBusDeadLetters"])
+def test_only_the_rule_for_stripes_events_fills_its_queues(queue: str) -> None:
+    policy = properties(f"{queue}Policy")
+    assert policy["Queues"] == [{"Ref": queue}]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Action"] == "sqs:SendMessage"
+    rule = {"Fn::GetAtt": ["StripeEventRule", "Arn"]}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": rule}}
+
+
+def test_an_event_whose_run_fails_is_tried_for_as_long_as_stripe_would_send_it() -> None:
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    queue = properties("StripeBusQueue")
+    assert mapping["Properties"]["EventSourceArn"] == {"Fn::GetAtt": ["StripeBusQueue", "Arn"]}
+    assert mapping["Properties"]["BatchSize"] == 1
+    redrive = queue["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["StripeBusDeadLetters", "Arn"]}
+    # https://docs.stripe.com/webhooks: up to three days.
+    assert queue["VisibilityTimeout"] * redrive["maxReceiveCount"] == 3 * 86400
+    assert queue["VisibilityTimeout"] < queue["MessageRetentionPeriod"]
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    assert queue["VisibilityTimeout"] >= 6 * functions()["stripe-bus"]["Timeout"]
 
 
 def test_queues_keep_what_failed_for_two_weeks() -> None:

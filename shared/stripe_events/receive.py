@@ -1,21 +1,18 @@
-"""One delivery: verified, understood, applied to its store's records, or parked."""
+"""One event that is known to be Stripe's: applied to its store's records, or parked.
+
+How it is known is the business of the way it came by: a signature (functions/stripe_webhook), or a
+partner event source (functions/stripe_bus).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from functions.stripe_webhook.signature import is_signed
-from shared.domain.clock import Clock, system_clock
-from shared.domain.errors import (
-    InvalidEvent,
-    InvalidSignature,
-    PayloadTooLarge,
-    TryAgainLater,
-)
+from shared.domain.errors import InvalidEvent, TryAgainLater
 from shared.domain.key_parts import is_id
 from shared.integrations.stripe_gateway import StripeMissing, StripeRefusal, StripeUnavailable
 from shared.observability import log_failure, logger
@@ -27,45 +24,28 @@ from shared.stripe_events.event import Event, Unappliable
 from shared.stripe_events.thin import ThinEvents
 from shared.tenant import Tenant
 
-MAX_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True)
 class Receiver:
-    """Takes what Stripe sends.
+    """Takes Stripe's events."""
 
-    Attributes:
-        secrets: the webhook's secrets; called with ``True`` to read them again, after a signature
-            that none of them made.
-    """
-
-    secrets: Callable[[bool], Sequence[str]]
     services: Services
     parked: Parked
-    clock: Clock = system_clock
 
     @cached_property
     def thin_events(self) -> ThinEvents:
         return ThinEvents(self.services)
 
-    def receive(self, body: bytes, signature: str | None) -> str:
-        """Take one delivery.
+    def take(self, body: bytes) -> str:
+        """Apply an event, or park its body.
 
         Returns:
             ``applied``, ``ignored`` (a type nobody asked for) or ``parked``.
 
         Raises:
-            PayloadTooLarge, InvalidSignature, InvalidEvent: nothing was stored.
-            TryAgainLater: a fault that may pass; Stripe sends it again.
+            InvalidEvent: it is no event; nothing was stored.
+            TryAgainLater: a fault that may pass; the event has to come again.
         """
-        if len(body) > MAX_BYTES:
-            raise PayloadTooLarge
-        if not self._is_signed(body, signature):
-            raise InvalidSignature
-        return self.take(body)
-
-    def take(self, body: bytes) -> str:
-        """Apply an event that is known to be Stripe's, or park its body; otherwise as above."""
         told = parse(body)
         if isinstance(told.get("type"), str) and thin.type_of(told) not in events.HANDLERS:
             return "ignored"
@@ -77,11 +57,9 @@ class Receiver:
             log_failure("database", error, **_named(told))
             raise TryAgainLater from None
 
-    def _is_signed(self, body: bytes, signature: str | None) -> bool:
-        now = self.clock()
-        return is_signed(body, signature, self.secrets(False), now) or is_signed(
-            body, signature, self.secrets(True), now
-        )
+    def park_unknown(self, body: bytes) -> str:
+        """Park what Stripe sent and :meth:`take` refused, where nobody would send it again."""
+        return self._park(None, {}, body, "it is no event that this version knows")
 
     def _apply(self, told: Mapping[str, Any], body: bytes) -> str:
         connection = self.services.registry.of_account(thin.account_of_event(told))
