@@ -76,11 +76,17 @@ def apply(event: Event, tenant: Tenant, services: Services) -> None:
 def on_customer(context: Context) -> None:
     account = context.raw["id"]
     _observe_customer(context, account, of.customer)
-    balance = context.raw.get("balance")
-    begins_with_one = context.event.type == "customer.created" and balance != 0
     # No event of its own tells of a balance that changed: the list of changes does.
-    if type(balance) is int and ("balance" in context.event.previous or begins_with_one):
+    if "balance" in context.event.previous:
         store_balance_changes(context, account)
+    elif context.event.type == "customer.created" and _is_amount(context.raw.get("balance")):
+        # Somebody who is gone meanwhile has no list.
+        with contextlib.suppress(StripeMissing):
+            store_balance_changes(context, account)
+
+
+def _is_amount(told: object) -> bool:
+    return type(told) is int and told != 0
 
 
 def on_customer_deleted(context: Context) -> None:
@@ -106,19 +112,17 @@ def _observe_customer(context: Context, account: str, normalise: Normalise) -> N
 def store_balance_changes(context: Context, customer: str) -> None:
     """Store the changes of a customer's balance that aren't stored yet, the oldest first.
 
-    Where one is stored, all before it are: the list is read back to there only. A customer who is
-    gone meanwhile has no list.
+    Where one is stored, all before it are: the list is read back to there only.
     """
     records = context.services.records
     news: list[tuple[Key, Raw]] = []
-    with contextlib.suppress(StripeMissing):
-        for raw in context.services.stripe.list_balance_transactions(customer, context.mode):
-            data = of.balance_transaction(raw)
-            transaction_id = transaction_id_of(data["id"])
-            key = transaction_key(context.tenant, customer, data["created_at"], transaction_id)
-            if records.get(key) is not None:
-                break
-            news.append((key, data))
+    for raw in context.services.stripe.list_balance_transactions(customer, context.mode):
+        data = of.balance_transaction(raw)
+        transaction_id = transaction_id_of(data["id"])
+        key = transaction_key(context.tenant, customer, data["created_at"], transaction_id)
+        if records.get(key) is not None:
+            break
+        news.append((key, data))
     for key, data in reversed(news):
         context.state(key, "balance", data)
 

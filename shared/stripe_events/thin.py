@@ -11,6 +11,7 @@ https://docs.stripe.com/changelog/endive/2026-09-30/thin-events-for-api-v1-resou
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -267,7 +268,9 @@ class ThinEvents:
         listed = Listed(thin.about(raw), tenant, self.services, row.stage, asked_at)
         row.handle(listed)
         if thin.object_type == "customer" and not raw.get("deleted"):
-            events.store_balance_changes(listed, thin.object_id)
+            # Somebody who is gone meanwhile has no list.
+            with contextlib.suppress(StripeMissing):
+                events.store_balance_changes(listed, thin.object_id)
         if len(self.read_at) >= _MOST_REMEMBERED:
             self.read_at.clear()
         if read_at is not None:
