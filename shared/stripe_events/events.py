@@ -15,6 +15,7 @@ Where a record is kept is decided by the payload alone: with its ``customer``, a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -75,9 +76,10 @@ def apply(event: Event, tenant: Tenant, services: Services) -> None:
 def on_customer(context: Context) -> None:
     account = context.raw["id"]
     _observe_customer(context, account, of.customer)
-    begins_with_one = context.event.type == "customer.created" and context.raw.get("balance")
-    if "balance" in context.event.previous or begins_with_one:
-        # No event of its own tells of a balance that changed: the list of changes does.
+    balance = context.raw.get("balance")
+    begins_with_one = context.event.type == "customer.created" and balance != 0
+    # No event of its own tells of a balance that changed: the list of changes does.
+    if type(balance) is int and ("balance" in context.event.previous or begins_with_one):
         _store_balance_changes(context, account)
 
 
@@ -104,17 +106,19 @@ def _observe_customer(context: Context, account: str, normalise: Normalise) -> N
 def _store_balance_changes(context: Context, customer: str) -> None:
     """Store the changes of a customer's balance that aren't stored yet, the oldest first.
 
-    Where one is stored, all before it are: the list is read back to there only.
+    Where one is stored, all before it are: the list is read back to there only. A customer who is
+    gone meanwhile has no list.
     """
     records = context.services.records
     news: list[tuple[Key, Raw]] = []
-    for raw in context.services.stripe.list_balance_transactions(customer, context.mode):
-        data = of.balance_transaction(raw)
-        transaction_id = transaction_id_of(data["id"])
-        key = transaction_key(context.tenant, customer, data["created_at"], transaction_id)
-        if records.get(key) is not None:
-            break
-        news.append((key, data))
+    with contextlib.suppress(StripeMissing):
+        for raw in context.services.stripe.list_balance_transactions(customer, context.mode):
+            data = of.balance_transaction(raw)
+            transaction_id = transaction_id_of(data["id"])
+            key = transaction_key(context.tenant, customer, data["created_at"], transaction_id)
+            if records.get(key) is not None:
+                break
+            news.append((key, data))
     for key, data in reversed(news):
         context.state(key, "balance", data)
 

@@ -362,13 +362,21 @@ def test_make_prints_a_token_and_nothing_else(stack: Stack) -> None:
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", ran.stdout)
 
 
+# A shell's background job ignores Ctrl-C, and so does whatever it starts: these tests, too.
+MINDS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("customers_cli", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_a_process_that_is_stopped_keeps_how_far_it_got(stack: Stack, cli_folder: Path) -> None:
     """At two requests a second the backfill is somewhere in the middle when Ctrl-C comes."""
     environment = PLACES["deployed"](stack, cli_folder)
     happen(stack, "acct_clistopped", "create_customer", name="Gustav Halt")
     assert customers("store", "add", "cli-stopped", "acct_clistopped", **environment).code == 0
     running = subprocess.Popen(
-        [sys.executable, "-m", "customers_cli", "backfill", "cli-stopped", "--rate", "2"],
+        [sys.executable, "-c", MINDS_CTRL_C, "backfill", "cli-stopped", "--rate", "2"],
         cwd=ROOT,
         env=clean(environment),
         stdout=subprocess.PIPE,
