@@ -1,4 +1,4 @@
-"""The routes of the public API under ``/v1``."""
+"""The routes of the public API."""
 
 from __future__ import annotations
 
@@ -243,6 +243,20 @@ def _webhook_endpoints(call: Call) -> Object:
     return page(call, found, dict)
 
 
+def _event_destinations(call: Call) -> Object:
+    """API v2 has pages of its own kind; here everything is on the first one."""
+    only(call.params, ("include", "limit", "page"))
+    include = call.params.get("include", [])
+    with_url = "webhook_endpoint.url" in (include if isinstance(include, list) else [include])
+    livemode = call.account.livemode
+    found = [
+        destination.shown(livemode=livemode, with_url=with_url)
+        for destination in call.standin.event_destinations.values()
+        if destination.livemode in (None, livemode)
+    ]
+    return {"data": found, "next_page_url": None, "previous_page_url": None}
+
+
 def _account(call: Call) -> Object:
     id_ = call.arguments[0] if call.arguments else call.account.account_id or PLATFORM_ACCOUNT
     if not call.standin.has_access(id_):
@@ -392,5 +406,6 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
         ("POST", "/v1/subscriptions/{id}", _update_subscription),
         ("DELETE", "/v1/subscriptions/{id}", _cancel_subscription),
         ("GET", "/v1/webhook_endpoints", _webhook_endpoints),
+        ("GET", "/v2/core/event_destinations", _event_destinations),
     ]
 ]

@@ -27,9 +27,12 @@ class Endpoint:
     enabled_events: tuple[str, ...]
     livemode: bool | None
     accounts: str
+    status: str = "enabled"
 
     def wants(self, event: Mapping[str, Any], version: str) -> bool:
         """Whether this event, in this API version, is sent here."""
+        if self.status != "enabled":
+            return False
         if self.livemode is not None and event["livemode"] != self.livemode:
             return False
         if self.accounts != "all" and (event["account"] is None) != (self.accounts == "own"):
@@ -50,6 +53,6 @@ class Endpoint:
             "enabled_events": list(self.enabled_events),
             "livemode": livemode,
             "metadata": {},
-            "status": "enabled",
+            "status": self.status,
             "url": self.url,
         }
