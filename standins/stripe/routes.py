@@ -245,7 +245,7 @@ def _webhook_endpoints(call: Call) -> Object:
 
 def _event_destinations(call: Call) -> Object:
     """API v2 has pages of its own kind; here everything is on the first one."""
-    only(call.params, ("include", "limit", "page"))
+    only(call.params, ("include", "limit"))
     include = call.params.get("include", [])
     with_url = "webhook_endpoint.url" in (include if isinstance(include, list) else [include])
     livemode = call.account.livemode

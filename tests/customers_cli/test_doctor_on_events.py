@@ -14,7 +14,6 @@ from customers_cli.destinations import Destination, of
 from customers_cli.doctor import Doctor, Finding
 from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.api_versions import NEWEST, OLDEST
-from shared.integrations.stripe_gateway import Mode
 from shared.settings import Settings
 from shared.storage.registry import Registry
 from shared.stripe_events.events import HANDLERS
@@ -206,14 +205,12 @@ def test_an_account_without_event_destinations_is_well(
     assert findings(doctor) == {}
 
 
-def test_event_destinations_are_read_page_after_page(shop: Shop, doctor: Doctor) -> None:
-    shop.stripe.add_event_destination(id="ed_2", url=URL)
-    first = {"data": [{"id": "ed_1"}], "next_page_url": "/v2/core/event_destinations?page=two"}
-    shop.stripe.fail(path="/v2/.*", status=200, body=first)
-    found = doctor.parts.stripe.list_event_destinations(Mode(True))
-    assert [raw["id"] for raw in found] == ["ed_1", "ed_2"]
-    assert found[1]["webhook_endpoint"] == {"url": URL}
-    assert shop.stripe.requests[-1].params["page"] == "two"
+@pytest.mark.parametrize("answer", [{"data": None}, {"data": ["ed_1"]}, {}], ids=str)
+def test_an_answer_that_is_no_list_of_destinations_is_named(
+    shop: Shop, doctor: Doctor, answer: dict[str, Any]
+) -> None:
+    shop.stripe.fail(path="/v2/.*", status=200, body=answer, times=None)
+    assert set(findings(doctor)) == {"Stripe, live mode", "Stripe, test mode"}
 
 
 # -- events ----------------------------------------------------------------------------------------
