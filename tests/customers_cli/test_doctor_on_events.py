@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from customers_cli.destinations import Destination, of
-from customers_cli.doctor import Doctor, Finding
+from customers_cli.doctor import Doctor
+from customers_cli.finding import Finding
 from shared.compose import COMMAND, Composition, Leaves
 from shared.domain.api_versions import NEWEST, OLDEST
 from shared.settings import Settings
@@ -60,7 +61,7 @@ def test_with_one_endpoint_of_all_events_there_is_nothing_to_mend(
 ) -> None:
     shop.stripe.live.subscribe()
     shop.deliver()
-    clock.later(3600)
+    clock.later(1000)
     assert findings(doctor) == {}
     assert "events of demo, live mode: all have arrived" in said(doctor)
     assert "events of demo, test mode: none" in said(doctor)

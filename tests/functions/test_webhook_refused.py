@@ -44,7 +44,8 @@ def notes(shop: Shop) -> list[dict[str, Any]]:
 def refused(capsys: pytest.CaptureFixture[str]) -> float:
     """How often the metric was counted since the last look."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return sum(line["EventRefused"][0] for line in lines if "EventRefused" in line)
+    counted: float = sum(line["EventRefused"][0] for line in lines if "EventRefused" in line)
+    return counted
 
 
 @pytest.mark.parametrize(

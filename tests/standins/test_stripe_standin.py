@@ -1418,7 +1418,7 @@ def test_the_sdk_lists_event_destinations_and_their_addresses_where_asked(
     standin.add_event_destination(
         id="ed_bridge", type="amazon_eventbridge", aws_event_source_arn="arn:aws:events:1"
     )
-    sdk = stripe.StripeClient("sk_live_test", base_addresses={"api": server.url})
+    sdk: Any = stripe.StripeClient("sk_live_test", base_addresses={"api": server.url})
     with_url = sdk.v2.core.event_destinations.list({"include": ["webhook_endpoint.url"]}).data
     assert with_url[0].webhook_endpoint.url == "https://a.example"
     assert (with_url[0].object, with_url[0].event_payload) == ("v2.core.event_destination", "thin")
@@ -1438,8 +1438,8 @@ def test_the_control_routes_change_endpoints_and_event_destinations(
     assert standin.deliveries.endpoints["we_1"].status == "disabled"
     assert requests.delete(f"{control}/endpoints", json={"id": "we_1"}, timeout=5).ok
     assert standin.deliveries.endpoints == {}
-    made = {"id": "ed_1", "url": "https://a.example", "enabled_events": ["v1.charge.failed"]}
-    assert requests.post(f"{control}/event_destinations", json=made, timeout=5).ok
+    listed = {"id": "ed_1", "url": "https://a.example", "enabled_events": ["v1.charge.failed"]}
+    assert requests.post(f"{control}/event_destinations", json=listed, timeout=5).ok
     assert standin.event_destinations["ed_1"].enabled_events == ("v1.charge.failed",)
     assert requests.delete(f"{control}/event_destinations", timeout=5).ok
     assert standin.event_destinations == {}
