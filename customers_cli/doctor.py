@@ -19,6 +19,7 @@ from customers_cli.command import Run, command, new_app
 from customers_cli.exits import Exit
 from customers_cli.finding import Finding
 from customers_cli.target import REVOKER, Target
+from functions.period_end_revoker.silence import SETTLED_SECONDS, connected_stores
 from shared.compose import Composition
 from shared.domain.clock import iso
 from shared.integrations.stripe_gateway import (
@@ -31,7 +32,6 @@ from shared.integrations.stripe_gateway import (
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX, due_key
 from shared.storage.products import all_products, product_of
-from shared.storage.registry import Connection
 from shared.storage.stripe_notes import Refusal
 from shared.tenant import Tenant
 
@@ -39,8 +39,6 @@ app = new_app()
 
 # Stripe delivers an event within a second or two; a younger one may be on its way.
 ON_ITS_WAY_SECONDS = 10
-# As the sweep's (functions/period_end_revoker/silence.py): a younger event may be sent again.
-SETTLED_SECONDS = 900
 # A refused delivery of which Stripe knows nothing is told of for so long.
 REFUSED_SECONDS = 86_400
 # Stripe and we refuse what is off by five minutes; a clock that drifts this far is not kept.
@@ -211,31 +209,24 @@ class Doctor:
     def _events(self, name: str) -> Iterator[Finding]:
         """Whether the events of every store arrive."""
         missing = _Undelivered()
-        for connection in self._connections():
-            subject = f"events of {connection.tenant.store_id}, {name} mode"
+        for tenant, account in connected_stores(self.parts):
             try:
-                yield self._events_of(subject, connection, name, missing)
+                yield self._events_of(tenant, Mode(name == "live", account), missing)
             except StripeError as error:
                 yield Finding(
-                    subject, error.reason, "Put a key that may read events, or see the account."
+                    f"events of {tenant.store_id}, {name} mode",
+                    error.reason,
+                    "See whether the key may read events, and whether the store's account is still "
+                    "connected.",
                 )
         refusal = self.parts.stripe_notes.last_refusal(livemode=name == "live")
         if refusal is not None:
             yield from self._refused(f"webhook secret, {name} mode", refusal, missing)
 
-    def _connections(self) -> Iterator[Connection]:
-        for tenant in self.stores():
-            connection = self.parts.registry.of_store(tenant)
-            is_default = tenant.store_id == self.parts.settings.default_store
-            if connection.disconnected_at is None and (connection.account or is_default):
-                yield connection
-
-    def _events_of(
-        self, subject: str, connection: Connection, name: str, missing: _Undelivered
-    ) -> Finding:
+    def _events_of(self, tenant: Tenant, mode: Mode, missing: _Undelivered) -> Finding:
         """Whether a store's events arrive; what is missing is added to that of the mode."""
-        tenant, now = connection.tenant, int(self.clock())
-        mode = Mode(name == "live", connection.account)
+        subject = f"events of {tenant.store_id}, {'live' if mode.livemode else 'test'} mode"
+        now = int(self.clock())
         page = self.parts.stripe.list_page("events", mode, delivery_success=False)
         # Other endpoints of the account may be what fails, and what was replayed stays undelivered
         # to Stripe: the records tell what is missing here.

@@ -12,13 +12,15 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions.stripe_webhook.signature import has_form
 from shared.domain.errors import TryAgainLater
 from shared.observability import log_failure
 from shared.storage.dynamo import AWS_ERRORS
-from shared.storage.stripe_notes import StripeNotes
+
+if TYPE_CHECKING:
+    from shared.storage.stripe_notes import StripeNotes
 
 GAP_SECONDS = 60.0
 MAX_BYTES = 1024 * 1024
