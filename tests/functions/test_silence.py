@@ -291,6 +291,24 @@ def test_of_an_object_that_was_fetched_the_records_tell_nothing() -> None:
     assert by_type["customer.created"]["data"]["object"]["id"] == sold["customer"]
 
 
+def test_of_an_object_that_is_over_the_records_tell_nothing_later() -> None:
+    standin = StripeStandin()
+    world = World(standin)
+    sold = standin.live.subscribe()
+    standin.live.cancel_subscription(sold["id"])
+    (ended,) = standin.events(types=["customer.subscription.deleted"])
+    later = {
+        **ended,
+        "id": "evt_later",
+        "type": "customer.subscription.updated",
+        "created": ended["created"] + 3600,
+    }
+    for event in (ended, later):
+        world.receive(event)
+    assert arrivals(world).has_arrived(STORE, ended) is True
+    assert arrivals(world).has_arrived(STORE, later) is None
+
+
 @pytest.mark.parametrize(
     "change",
     [{"data": None}, {"created": "now"}, {"data": {"object": {"object": "charge"}}}, {"id": 7}],
