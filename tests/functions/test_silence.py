@@ -302,6 +302,7 @@ def test_of_an_object_that_is_over_the_records_tell_nothing_later() -> None:
         "id": "evt_later",
         "type": "customer.subscription.updated",
         "created": ended["created"] + 3600,
+        "data": {"object": {**ended["data"]["object"], "status": "active", "ended_at": None}},
     }
     for event in (ended, later):
         world.receive(event)
