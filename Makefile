@@ -55,8 +55,8 @@ bench-list: install ## pages of the list in stores of up to a million customers 
 backfill: install ## read STORE's Stripe account into its records; RATE=requests/s, STACK: deployed
 	@$(CUSTOMERS) backfill $(STORE) $(if $(RATE),--rate $(RATE))
 
-replay: install ## apply STORE's parked and undelivered events again; RATE and STACK as above
-	@$(CUSTOMERS) replay $(STORE) $(if $(RATE),--rate $(RATE))
+replay: install ## apply STORE's parked and undelivered events again; ALL=1: every event of 30 days
+	@$(CUSTOMERS) replay $(STORE) $(if $(RATE),--rate $(RATE)) $(if $(ALL),--all)
 
 doctor: install ## check a deployment (STACK=name) or the local run, and say what to do
 	@$(CUSTOMERS) doctor

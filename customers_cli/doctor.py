@@ -7,45 +7,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
+from customers_cli import destinations
 from customers_cli.command import Run, command, new_app
 from customers_cli.exits import Exit
+from customers_cli.finding import Finding
 from customers_cli.target import REVOKER, Target
+from functions.period_end_revoker.silence import SETTLED_SECONDS, connected_stores
 from shared.compose import Composition
 from shared.domain.clock import iso
-from shared.integrations.stripe_gateway import Mode, Raw, StripeError
+from shared.integrations.stripe_gateway import (
+    Mode,
+    Raw,
+    StripeError,
+    StripeMissing,
+    StripeRefusal,
+)
 from shared.integrations.telegram_gateway import BotUnauthorized, TelegramGateway
 from shared.storage.keys import DUE_INDEX, DUE_SHARDS, REF_INDEX, due_key
 from shared.storage.products import all_products, product_of
-from shared.stripe_events.events import HANDLERS
+from shared.storage.stripe_notes import Refusal
 from shared.tenant import Tenant
 
 app = new_app()
 
-ALL_EVENTS = "*"
+# Stripe delivers an event within a second or two; a younger one may be on its way.
+ON_ITS_WAY_SECONDS = 10
+# A refused delivery of which Stripe knows nothing is told of for so long.
+REFUSED_SECONDS = 86_400
 # Stripe and we refuse what is off by five minutes; a clock that drifts this far is not kept.
 CLOCK_SECONDS = 30
 LATE_SECONDS = 1800
 TELEGRAM_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
+@dataclass
+class _Undelivered:
+    """Events of one mode that Stripe could not deliver and that are not stored.
 
     Attributes:
-        mend: what to do; ``None`` where all is well.
+        ids: of all of them.
+        late: when those were made that are not on their way any more.
     """
 
-    subject: str
-    found: str
-    mend: str | None = None
+    ids: set[str] = field(default_factory=set)
+    late: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -167,39 +179,100 @@ class Doctor:
                 "Stripe keys", "none", 'Put {"live": "rk_live_...", "test": "rk_test_..."}.'
             )
         for name in modes:
+            mode = Mode(name == "live")
             try:
-                endpoints = list(
-                    self.parts.stripe.list_all("webhook_endpoints", Mode(name == "live"))
-                )
+                endpoints = list(self.parts.stripe.list_all("webhook_endpoints", mode))
+                newest = self.parts.stripe.list_page("events", mode, limit=1)["data"]
+                listed = self._event_destinations(mode)
             except StripeError as error:
                 yield Finding(
                     f"Stripe, {name} mode",
                     error.reason,
-                    "Put a key that is valid and may read webhook endpoints, or take the mode out.",
+                    "Put a key that is valid and may read webhook endpoints and events, or take "
+                    "the mode out.",
                 )
                 continue
             yield Finding(f"Stripe key, {name} mode", "accepted")
-            yield from self._endpoint(name, endpoints)
+            yield from destinations.check(
+                name,
+                destinations.of(endpoints, listed),
+                webhook_url=self.webhook_url,
+                event_source=self.event_source,
+                default_version=newest[0].get("api_version") if newest else None,
+            )
+            yield from self._events(name)
 
-    def _endpoint(self, mode: str, endpoints: list[Raw]) -> Iterator[Finding]:
-        subject = f"webhook endpoint, {mode} mode"
-        ours = [one for one in endpoints if one.get("url") == self.webhook_url]
-        if not ours:
-            add = f"Add one at Stripe: {self.webhook_url}"
-            if self.event_source and mode == _mode_of_source(self.event_source):
-                yield Finding(subject, "none; the events come by EventBridge")
-            else:
-                yield Finding(subject, "none leads here", add)
-            return
-        if all(one.get("status") == "disabled" for one in ours):
-            yield Finding(subject, "disabled", "Enable it at Stripe, then customers replay STORE.")
-            return
-        listened = {event for one in ours for event in one.get("enabled_events", ())}
-        missing = sorted(set(HANDLERS) - listened) if ALL_EVENTS not in listened else []
-        if missing:
-            yield Finding(subject, f"lacks {', '.join(missing)}", "Add these events at Stripe.")
-        else:
-            yield Finding(subject, f"gets all {len(HANDLERS)} kinds of events")
+    def _event_destinations(self, mode: Mode) -> list[Raw]:
+        """None where the account has no API v2, or the key may not read them."""
+        try:
+            return self.parts.stripe.list_event_destinations(mode)
+        except (StripeMissing, StripeRefusal):
+            return []
+
+    # -- Stripe's events ---------------------------------------------------------------------------
+
+    def _events(self, name: str) -> Iterator[Finding]:
+        """Whether the events of every store arrive."""
+        missing = _Undelivered()
+        for tenant, account in connected_stores(self.parts):
+            try:
+                yield self._events_of(tenant, Mode(name == "live", account), missing)
+            except StripeError as error:
+                yield Finding(
+                    f"events of {tenant.store_id}, {name} mode",
+                    error.reason,
+                    "See whether the key may read events, and whether the store's account is still "
+                    "connected.",
+                )
+        refusal = self.parts.stripe_notes.last_refusal(livemode=name == "live")
+        if refusal is not None:
+            yield from self._refused(f"webhook secret, {name} mode", refusal, missing)
+
+    def _events_of(self, tenant: Tenant, mode: Mode, missing: _Undelivered) -> Finding:
+        """Whether a store's events arrive; what is missing is added to that of the mode."""
+        subject = f"events of {tenant.store_id}, {'live' if mode.livemode else 'test'} mode"
+        now = int(self.clock())
+        page = self.parts.stripe.list_page("events", mode, delivery_success=False)
+        # Other endpoints of the account may be what fails, and what was replayed stays undelivered
+        # to Stripe: the records tell what is missing here.
+        has_arrived = self.parts.arrivals.has_arrived
+        here = [raw for raw in page["data"] if has_arrived(tenant, raw) is False]
+        late = [raw["created"] for raw in here if raw["created"] < now - ON_ITS_WAY_SECONDS]
+        missing.ids.update(raw["id"] for raw in here)
+        missing.late += late
+        if late:
+            number = f"{len(late)}{' or more' if page['has_more'] else ''}"
+            return Finding(
+                subject,
+                f"{number} undelivered, the oldest of {iso(min(late))}",
+                "See why at Stripe (Workbench, Webhooks); once it is mended, customers replay "
+                f"{tenant.store_id}. docs/runbook/stripe-silent.md",
+            )
+        compared = self.parts.arrivals.compare(tenant, mode, before=now - SETTLED_SECONDS)
+        if compared.missing is not None:
+            return Finding(
+                subject,
+                f"none has arrived since {iso(compared.missing)}, though Stripe has some",
+                f"docs/runbook/stripe-silent.md, then customers replay {tenant.store_id} --all",
+            )
+        return Finding(subject, "all have arrived" if page["data"] or compared.arrived else "none")
+
+    def _refused(self, subject: str, refusal: Refusal, missing: _Undelivered) -> Iterator[Finding]:
+        """What a refused signature means: Stripe's own event, or a stranger's."""
+        refused_at = iso(refusal.at)
+        mend = (
+            "Put the signing secret that Stripe shows for this endpoint, whsec_..., into "
+            '{"secrets": [...]}, then customers replay STORE. docs/runbook/events-refused.md'
+        )
+        if refusal.event_id in missing.ids:
+            found = f"wrong: Stripe's event {refusal.event_id} was refused at {refused_at}"
+            yield Finding(subject, found, mend)
+        elif any(at <= refusal.at for at in missing.late):
+            found = f"perhaps wrong: one was refused at {refused_at}, and events are undelivered"
+            yield Finding(subject, found, mend)
+        elif self.clock() - refusal.at < REFUSED_SECONDS:
+            found = f"a signature was refused at {refused_at}, and no event is missing"
+            yield Finding(subject, found)
 
     def partner_source(self) -> Iterator[Finding]:
         """Whether EventBridge has the source that the template names."""
@@ -320,11 +393,6 @@ class Doctor:
         return min(found, default=None)
 
 
-def _mode_of_source(name: str) -> str:
-    """The mode of the events of a partner event source, as the id of its destination says."""
-    return "test" if name.rpartition("/")[2].startswith("ed_test_") else "live"
-
-
 _ASK_AWS = "See that the credentials of this shell may read it."
 
 
@@ -354,9 +422,9 @@ def of(target: Target) -> Doctor:
 def doctor(run: Run) -> Exit:
     """Check a stack, and say what to do.
 
-    It checks tables, indexes, secrets, Stripe's keys, webhook endpoint and partner event source,
-    the bot and its rights in every chat, the clock, and what waits. It only reads. The exit
-    code is 1 where something is to mend.
+    It checks tables, indexes, secrets, Stripe's keys, where Stripe sends its events, in which API
+    version, and whether they arrive, the partner event source, the bot and its rights in every
+    chat, the clock, and what waits. It only reads. The exit code is 1 where something is to mend.
     """
     examined = of(run.target)
     run.begin()

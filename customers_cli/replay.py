@@ -4,8 +4,9 @@ Parked events of the store (and of no store, where their account has been regist
 taken in the order they were made; those that can now be applied are deleted from the parked ones.
 Then Stripe is asked for the events of the last 30 days that reached no endpoint
 (``delivery_success=false``, https://docs.stripe.com/api/events/list), the oldest first: a purchase
-is stored before the event that ended another one. Removals are left to the sweep, which is run at
-the end.
+is stored before the event that ended another one. While an endpoint was deleted or disabled, Stripe
+delivered nothing, and calls nothing undelivered: ``--all`` asks for every event instead. Those that
+are stored already change nothing. Removals are left to the sweep, which is run at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
 
 from customers_cli.backfill import modes_of, services_of
 from customers_cli.command import Rate, Run, Store, command, new_app
@@ -31,6 +35,10 @@ from shared.tenant import Tenant
 
 app = new_app()
 
+Everything = Annotated[
+    bool, typer.Option("--all", help="Every event that Stripe has, delivered or not.")
+]
+
 # Stripe keeps events for 30 days. They are listed newest first; a window of six hours is held in
 # memory and turned around.
 KEPT_SECONDS = 30 * 86_400
@@ -43,7 +51,7 @@ class Replayed:
 
     Attributes:
         parked: what became of parked events: ``applied``, ``parked`` (still), ``ignored``.
-        undelivered: what became of undelivered ones, likewise.
+        undelivered: what became of undelivered ones, or of all that Stripe has, likewise.
     """
 
     parked: Counter[str] = field(default_factory=Counter)
@@ -57,6 +65,7 @@ class Replay:
     Attributes:
         receiver: of Stripe's events; :class:`StoreEvents` of the platform's.
         tell: called with the share of the time that was gone through.
+        everything: take every event of the time, delivered or not.
     """
 
     tenant: Tenant
@@ -66,6 +75,7 @@ class Replay:
     stripe: StripeGateway
     modes: tuple[Mode, ...]
     tell: Callable[[float], None] = lambda _: None
+    everything: bool = False
 
     def run(self, now: float) -> Replayed:
         done = Replayed()
@@ -74,7 +84,7 @@ class Replay:
                 if owner is None and not self._is_ours(event):
                     continue
                 done.parked[self._again(owner, event)] += 1
-        for raw in self._undelivered(now):
+        for raw in self._listed(now):
             body = json.dumps(raw).encode()
             done.undelivered[self.receiver.take(body)] += 1
         return done
@@ -100,14 +110,15 @@ class Replay:
             self.parked.remove(owner, event)
         return result
 
-    def _undelivered(self, now: float) -> Iterator[Raw]:
+    def _listed(self, now: float) -> Iterator[Raw]:
+        which = {} if self.everything else {"delivery_success": False}
         begin, end = int(now) - KEPT_SECONDS, int(now) + 60
         windows = range(begin, end, WINDOW_SECONDS)
         for number, start in enumerate(windows):
             window = {"created[gte]": start, "created[lt]": min(start + WINDOW_SECONDS, end)}
             found: list[Raw] = []
             for mode in self.modes:
-                listed = self.stripe.list_all("events", mode, delivery_success=False, **window)
+                listed = self.stripe.list_all("events", mode, **which, **window)
                 found += (_of(mode, raw) for raw in listed)
             found.reverse()
             yield from sorted(found, key=lambda raw: raw["created"])
@@ -124,11 +135,14 @@ def _line(name: str, done: Iterable[tuple[str, int]]) -> str:
 
 
 @command(app, again="run it again, it applies what is left")
-def replay(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
+def replay(
+    run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND, everything: Everything = False
+) -> Exit:
     """Apply a store's parked events again, and those that Stripe could not deliver.
 
-    Stripe knows the events of the last 30 days. At the end the sweep runs. The exit code is 1
-    where events stay parked; their reasons are printed.
+    Stripe knows the events of the last 30 days. Of the time in which an endpoint was deleted or
+    disabled it calls nothing undelivered: then use --all. At the end the sweep runs. The exit code
+    is 1 where events stay parked; their reasons are printed.
     """
     tenant = Tenant(store)
     run.target.require(tenant)
@@ -155,12 +169,19 @@ def replay(run: Run, store: Store, rate: Rate = REQUESTS_PER_SECOND) -> Exit:
         def show(share: float) -> None:
             display.show(share, "the last 30 days", f"{pace.turns:,} requests to Stripe")
 
-        done = Replay(tenant, receiver, store_events, parts.parked, parts.stripe, modes, show).run(
-            time.time()
-        )
+        done = Replay(
+            tenant,
+            receiver,
+            store_events,
+            parts.parked,
+            parts.stripe,
+            modes,
+            tell=show,
+            everything=everything,
+        ).run(time.time())
     swept = target.sweep()
     print(_line("parked events", done.parked.items()))
-    print(_line("undelivered events", done.undelivered.items()))
+    print(_line("all events" if everything else "undelivered events", done.undelivered.items()))
     for name, number in counted.items():
         print(f"{number:>9,} {name}")
     if done.parked["parked"]:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from shared.storage.products import Products
     from shared.storage.registry import Registry
     from shared.storage.schedules import Schedules
+    from shared.storage.stripe_notes import StripeNotes
+    from shared.stripe_events.arrivals import Arrivals
     from shared.stripe_events.context import Services
     from shared.stripe_events.receive import Receiver
 
@@ -340,6 +342,18 @@ class Composition:
         from shared.storage.parked import Parked
 
         return Parked(self.records_table, self.leaves.clock)
+
+    @cached_property
+    def stripe_notes(self) -> StripeNotes:
+        from shared.storage.stripe_notes import StripeNotes
+
+        return StripeNotes(self.records_table, self.leaves.clock)
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        from shared.stripe_events.arrivals import Arrivals
+
+        return Arrivals(self.records, self.parked, self.stripe)
 
     @cached_property
     def bot(self) -> Bot:

@@ -51,7 +51,7 @@ from shared.tenant import Tenant, store_of
 from tests import outgoing, policies
 
 # Partitions that are no store's.
-GLOBAL = re.compile(r"REGISTRY|BOT|CHAT#-\d+|PARKED#([A-Za-z0-9._:@-]+)")
+GLOBAL = re.compile(r"REGISTRY|BOT|STRIPE|CHAT#-\d+|PARKED#([A-Za-z0-9._:@-]+)")
 # What may be asked while one store's work is under way: its own connection and parked events, its
 # chats' owners, and the bot's pace.
 BUILDERS = (

@@ -8,6 +8,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.period_end_revoker.revoke import Revoker, Swept
+from functions.period_end_revoker.silence import Silence
 from shared import compose
 from shared.compose import Composition
 from shared.domain.deadline import OutOfTime
@@ -45,6 +46,9 @@ def _report(swept: Swept, parts: Composition) -> None:
     metrics.add_metric(name="SweptPurchases", unit=MetricUnit.Count, value=swept.purchases)
     metrics.add_metric(name="SweepFailures", unit=MetricUnit.Count, value=swept.failed)
     metrics.add_metric(name="OldestDueSeconds", unit=MetricUnit.Seconds, value=swept.oldest_seconds)
+    silent = Silence(parts).count() if swept.finished else None
+    if silent is not None:
+        metrics.add_metric(name="StripeSilent", unit=MetricUnit.Count, value=silent)
     if swept.failing is not None and swept.late is not None:
         metrics.add_metric(name="RemovalsFailing", unit=MetricUnit.Count, value=swept.failing)
         metrics.add_metric(name="RemovalsLate", unit=MetricUnit.Count, value=swept.late)

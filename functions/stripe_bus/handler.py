@@ -35,7 +35,7 @@ def _take(parts: Composition, message: dict[str, Any]) -> str:
     """
     source, detail = _read(message["body"])
     if source != parts.settings.stripe_event_source:
-        count("EventRefused")
+        count("ForeignEvent")
         logger.warning("refused", message_id=message["messageId"])
         return "refused"
     try:

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from functions.stripe_webhook.delivery import Deliveries
+from functions.stripe_webhook.refusals import Refusals
 from shared import compose
 from shared.compose import Composition
-from shared.domain.errors import InvalidEvent
+from shared.domain.errors import InvalidEvent, InvalidSignature
 from shared.http.problem import (
     HEADERS,
     PROBLEM_JSON,
@@ -32,6 +33,12 @@ def deliveries(parts: Composition) -> Deliveries:
     return Deliveries(parts.webhook_secrets, parts.receiver, parts.leaves.clock)
 
 
+@lru_cache(maxsize=1)
+def refusals(parts: Composition) -> Refusals:
+    """What notes the refused signatures of this process."""
+    return Refusals(lambda: parts.stripe_notes, parts.leaves.monotonic)
+
+
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     logger.append_keys(request_id=request_id_of(event))
     parts = compose.function("stripe_webhook")
@@ -42,6 +49,10 @@ def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
             count(f"Event{result.capitalize()}")
     except Exception as error:  # noqa: BLE001 - no traceback to the caller; Stripe sends it again
         refusal = refusal_of(error)
+        if refusal.status < 500:
+            count("EventRefused")
+        if isinstance(error, InvalidSignature):
+            refusals(parts).add(_body_of(event), _header(event, "stripe-signature"))
         return _answer(refusal.status, PROBLEM_JSON, problem_text(refusal, event))
     finally:
         flush_metrics()

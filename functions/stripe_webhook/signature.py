@@ -34,6 +34,12 @@ def is_signed(body: bytes, header: str | None, secrets: Sequence[str], now: floa
     return matches
 
 
+def has_form(header: str | None) -> bool:
+    """Whether a header has the form of a signature of Stripe's, whoever made it."""
+    stamp, signatures = _parsed(header)
+    return stamp is not None and bool(signatures)
+
+
 def _parsed(header: str | None) -> tuple[str | None, list[bytes]]:
     """The timestamp and the ``v1`` signatures of ``t=...,v1=...,v1=...``."""
     stamp: str | None = None

@@ -1,4 +1,5 @@
-"""Stripe's objects, in the shapes of any API version from 2020-08-27 on, as the data we keep.
+"""Stripe's objects, in the shapes of any API version of :mod:`shared.domain.api_versions`, as the
+data we keep.
 
 An endpoint without a pinned version gets events in its account's version, which may change in
 the middle of a subscription's life. So every function here reads both places of whatever moved,

@@ -287,6 +287,17 @@ class StripeGateway:
                 raise StripeUnavailable("Stripe's list holds what is no object")
         return page
 
+    def list_event_destinations(self, mode: Mode) -> list[Raw]:
+        """Where events are sent, as API v2 tells it; an account has a few.
+
+        https://docs.stripe.com/api/v2/core/event_destinations/list
+        """
+        params = {"include": ["webhook_endpoint.url"], "limit": PAGE}
+        data = self._ask("get", "/v2/core/event_destinations", mode, params).get("data")
+        if not isinstance(data, list) or not all(isinstance(raw, dict) for raw in data):
+            raise StripeUnavailable("Stripe's answer is no list")
+        return data
+
     # -- the wire ----------------------------------------------------------------------------------
 
     def _ask(

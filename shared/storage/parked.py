@@ -86,6 +86,18 @@ class Parked:
                 parts[0]["parked_at"],
             )
 
+    def holds(self, tenant: Tenant, event_id: str, created_at: int) -> bool:
+        """Whether an event of a store is parked."""
+        event = ParkedEvent(event_id, created_at, "", "", b"")
+        found, _ = self.table.query(
+            "pk = :pk AND sk BETWEEN :first AND :last",
+            limit=1,
+            pk=_pk(tenant),
+            first=_sk(event, 0),
+            last=_sk(event, 99),
+        )
+        return bool(found)
+
     def remove(self, tenant: Tenant | None, event: ParkedEvent) -> None:
         """Forget an event that was applied after all."""
         sks = [

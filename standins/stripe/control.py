@@ -186,6 +186,23 @@ def _endpoint(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
     return {"id": endpoint.id, "url": endpoint.url}
 
 
+def _remove_endpoint(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
+    standin.remove_endpoint(body["id"])
+    return {"endpoints": sorted(standin.deliveries.endpoints)}
+
+
+def _event_destination(standin: StripeStandin, body: Mapping[str, Any]) -> Object:
+    fields: Any = dict(body)
+    if "enabled_events" in fields:
+        fields["enabled_events"] = tuple(fields["enabled_events"])
+    return {"id": standin.add_event_destination(**fields).id}
+
+
+def _clear_event_destinations(standin: StripeStandin, _body: Mapping[str, Any]) -> Object:
+    standin.event_destinations.clear()
+    return {"event_destinations": []}
+
+
 def _requests(standin: StripeStandin, query: Mapping[str, Any]) -> Object:
     """``method`` and ``path`` (a prefix) narrow it down."""
     with standin.lock:
@@ -237,6 +254,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "drain"): _drain,
     ("POST", "redeliver"): _redeliver,
     ("POST", "endpoints"): _endpoint,
+    ("DELETE", "endpoints"): _remove_endpoint,
+    ("POST", "event_destinations"): _event_destination,
+    ("DELETE", "event_destinations"): _clear_event_destinations,
     ("POST", "settings"): _settings,
     ("POST", "mark"): _mark,
 }

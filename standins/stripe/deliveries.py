@@ -66,6 +66,7 @@ class Deliveries:
         self._stopping = False
         self._random = random.Random(1)
         self.endpoints: dict[str, Endpoint] = {}
+        self._removed: set[str] = set()
         self.held = False
         self.shuffled = False
         self.duplicates = 0
@@ -86,6 +87,15 @@ class Deliveries:
         """Deliver the coming events here as well, in place of an endpoint with the same id."""
         with self._condition:
             self.endpoints[endpoint.id] = endpoint
+            self._removed.discard(endpoint.id)
+            self._condition.notify_all()
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Delete an endpoint: nothing is sent there any more, or counts as missing there."""
+        with self._condition:
+            self.endpoints.pop(endpoint_id, None)
+            self._removed.add(endpoint_id)
+            self._waiting = [one for one in self._waiting if one.endpoint_id != endpoint_id]
             self._condition.notify_all()
 
     def version_for(self, endpoint: Endpoint) -> str:
@@ -142,7 +152,8 @@ class Deliveries:
         """How many endpoints that should have this event don't have it, tried or not."""
         with self._condition:
             deliveries = self._by_event.get(event_id, [])
-            return len({d.endpoint_id for d in deliveries if d.state != "delivered"})
+            missing = {d.endpoint_id for d in deliveries if d.state != "delivered"}
+            return len(missing - self._removed)
 
     def delivered(self, event_id: str) -> bool:
         """Whether every endpoint that should have it has it (``delivery_success``)."""

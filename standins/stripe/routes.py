@@ -1,4 +1,4 @@
-"""The routes of the public API under ``/v1``."""
+"""The routes of the public API."""
 
 from __future__ import annotations
 
@@ -246,9 +246,29 @@ def _webhook_endpoints(call: Call) -> Object:
     found = [
         endpoint.shown(livemode=livemode)
         for endpoint in call.standin.deliveries.endpoints.values()
-        if endpoint.livemode in (None, livemode)
+        if endpoint.livemode in (None, livemode) and endpoint.payload == "snapshot"
     ]
     return page(call, found, dict)
+
+
+def _event_destinations(call: Call) -> Object:
+    """API v2 has pages of its own kind; here everything is on the first one."""
+    only(call.params, ("include", "limit"))
+    include = call.params.get("include", [])
+    with_url = "webhook_endpoint.url" in (include if isinstance(include, list) else [include])
+    livemode = call.account.livemode
+    # What is sent thin events is known to API v2 only.
+    thin = [
+        endpoint.as_destination()
+        for endpoint in call.standin.deliveries.endpoints.values()
+        if endpoint.payload == "thin"
+    ]
+    found = [
+        destination.shown(livemode=livemode, with_url=with_url)
+        for destination in [*call.standin.event_destinations.values(), *thin]
+        if destination.livemode in (None, livemode)
+    ]
+    return {"data": found, "next_page_url": None, "previous_page_url": None}
 
 
 def _account(call: Call) -> Object:
@@ -401,5 +421,6 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = [
         ("POST", "/v1/subscriptions/{id}", _update_subscription),
         ("DELETE", "/v1/subscriptions/{id}", _cancel_subscription),
         ("GET", "/v1/webhook_endpoints", _webhook_endpoints),
+        ("GET", "/v2/core/event_destinations", _event_destinations),
     ]
 ]

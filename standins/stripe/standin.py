@@ -13,6 +13,7 @@ from standins.stripe.account import StripeAccount
 from standins.stripe.clock import Clock
 from standins.stripe.connected_accounts import PLATFORM_ACCOUNT, Access
 from standins.stripe.deliveries import Deliveries
+from standins.stripe.event_destinations import DestinationFields, EventDestination
 from standins.stripe.events import HANDLED_EVENTS, EventLog
 from standins.stripe.faults import Fault, FaultFields
 from standins.stripe.ledger import Ledger
@@ -20,7 +21,7 @@ from standins.stripe.request_log import RequestLog, RequestRecord, SavedAnswers
 from standins.stripe.search_index import SearchIndex
 from standins.stripe.shapes import NEWEST, Object, clone
 from standins.stripe.store import Store
-from standins.stripe.webhook_endpoints import Endpoint, Sender
+from standins.stripe.webhook_endpoints import Endpoint, EndpointFields, Sender
 
 
 class StripeStandin:
@@ -51,6 +52,7 @@ class StripeStandin:
         self.clock = Clock(**self.store.value("clock", {}))
         self.event_log = EventLog(self.store, self.clock, api_version)
         self.deliveries = Deliveries(self.store, self.event_log)
+        self.event_destinations: dict[str, EventDestination] = {}
         self.access = Access(self.store)
         self.search_index = SearchIndex(self.store, self.clock)
         self.request_log = RequestLog(self.store)
@@ -138,13 +140,14 @@ class StripeStandin:
         enabled_events: Sequence[str] = HANDLED_EVENTS,
         livemode: bool | None = None,
         accounts: str = "all",
-        payload: str = "snapshot",
         id: str = "we_1StandInEndpoint",  # noqa: A002 - Stripe's own field name
+        **more: Unpack[EndpointFields],
     ) -> Endpoint:
         """Deliver events to a URL, or to ``send(body, headers) -> status`` in this process.
 
         ``livemode``: only that mode's events. ``accounts``: "own", "connected" or "all".
         ``payload``: "snapshot" or "thin".
+        ``status``: "enabled", or "disabled": then nothing is sent there.
         ``api_version``: the shape it is pinned to (``None``: the account's default).
         Several secrets sign with each of them, as Stripe does while a secret is rolled.
         """
@@ -158,10 +161,21 @@ class StripeStandin:
             enabled_events=tuple(enabled_events),
             livemode=livemode,
             accounts=accounts,
-            payload=payload,
+            **more,
         )
         self.deliveries.add_endpoint(endpoint)
         return endpoint
+
+    def remove_endpoint(self, endpoint_id: str = "we_1StandInEndpoint") -> None:
+        """Delete a webhook endpoint."""
+        self.deliveries.remove_endpoint(endpoint_id)
+
+    def add_event_destination(self, **fields: Unpack[DestinationFields]) -> EventDestination:
+        """List an event destination of API v2, in place of one with the same id; see
+        :class:`EventDestination`. Nothing is sent there."""
+        destination = EventDestination(**fields)
+        self.event_destinations[destination.id] = destination
+        return destination
 
     def events(
         self,

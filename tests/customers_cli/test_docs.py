@@ -58,7 +58,7 @@ def test_every_command_that_make_knows_is_called_with_its_variables() -> None:
         "sweep": "sweep",
         "reindex": "reindex $(STORE)",
         "backfill": "backfill $(STORE) $(if $(RATE),--rate $(RATE))",
-        "replay": "replay $(STORE) $(if $(RATE),--rate $(RATE))",
+        "replay": "replay $(STORE) $(if $(RATE),--rate $(RATE)) $(if $(ALL),--all)",
         "doctor": "doctor",
         "bot": "bot $(or $(DO),show)",
         "export": "export $(STORE) $(CUSTOMER)",

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from customers_cli.doctor import CLOCK_SECONDS, Doctor, Finding
+from customers_cli.doctor import CLOCK_SECONDS, Doctor
+from customers_cli.finding import Finding
 from shared.compose import COMMAND, Composition, Leaves
 from shared.integrations.stripe_gateway import StripeGateway
 from shared.settings import Settings

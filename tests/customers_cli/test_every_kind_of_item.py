@@ -56,6 +56,8 @@ OF_NOBODY = {
     "BOT SLOT",
     "BOT CHAT",
     "BOT QUEUE",
+    "STRIPE REFUSED",
+    "STRIPE SILENCE",
 }
 # What an export shows as a record of an account. Invoices and links between ids name nobody, but
 # they are the person's.
@@ -69,7 +71,7 @@ def kind_of(pk: str, sk: str) -> str:
     if pk.startswith("PARKED#"):
         return "PARKED event"
     within = pk.split("#")
-    place = within[0] if within[0] in ("REGISTRY", "CHAT", "BOT") else within[1]
+    place = within[0] if within[0] in ("REGISTRY", "CHAT", "BOT", "STRIPE") else within[1]
     return f"{place} {re.split('[#{]', sk)[0]}"
 
 

@@ -177,6 +177,7 @@ class Watched:
     def warm(self) -> None:
         """Make the parts of every function, as an earlier invocation would have."""
         for function in ("stripe_webhook", "stripe_bus", "cancel_purchase", "period_end_revoker"):
+            importlib.import_module(f"functions.{function}.handler")
             parts = compose.function(function)
             assert all((parts.secrets, parts.reader, parts.schedules, parts.attention))
             if parts.budget.telegram is not None:

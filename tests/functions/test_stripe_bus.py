@@ -158,7 +158,7 @@ def test_an_event_of_another_source_is_refused_and_not_stored(
 ) -> None:
     assert shop.take_from_queue(event_of(), source) == "refused"
     assert stored(shop) == []
-    assert counted == ["EventRefused"]
+    assert counted == ["ForeignEvent"]
     (line,) = (json.loads(line) for line in log.getvalue().splitlines() if "refused" in line)
     assert (line["level"], line["message_id"]) == ("WARNING", MESSAGE_ID)
 
@@ -184,7 +184,7 @@ def test_what_is_no_message_of_eventbridge_is_refused(
     message = {"Records": [{"messageId": MESSAGE_ID, "body": body}]}
     assert shop.invoke("stripe_bus", message) == {"results": ["refused"]}
     assert stored(shop) == []
-    assert counted == ["EventRefused"]
+    assert counted == ["ForeignEvent"]
 
 
 # -- what is not applied ---------------------------------------------------------------------------

@@ -73,7 +73,8 @@ def post(
 
 
 def stored(shop: Shop) -> list[dict[str, Any]]:
-    return shop.tables.dump(shop.tables.records)
+    """What is stored, but for the note that a signature was refused."""
+    return [item for item in shop.tables.dump(shop.tables.records) if item["pk"] != {"S": "STRIPE"}]
 
 
 def test_a_signed_event_is_applied(shop: Shop) -> None:

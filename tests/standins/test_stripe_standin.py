@@ -1385,3 +1385,61 @@ def test_an_interrupted_seeding_goes_on_where_it_stopped(tmp_path: Path) -> None
         assert broken.mark("seed")["done"] == 6
     whole.close()
     broken.close()
+
+
+# --- endpoints and event destinations -----------------------------------------------------
+
+
+def test_a_deleted_and_a_disabled_endpoint_are_sent_nothing_and_miss_nothing(
+    standin: StripeStandin, client: Client
+) -> None:
+    first, second = Receiver(), Receiver()
+    first.answers = [500]
+    standin.add_endpoint(send=first, secret=first.secret, id="we_first")
+    standin.add_endpoint(send=second, secret=second.secret, id="we_off", status="disabled")
+    api = client()
+    standin.live.create_customer()
+    standin.deliveries.flush()
+    assert len(api.events.list({"delivery_success": False}).data) == 1
+    standin.remove_endpoint("we_first")
+    standin.live.create_customer()
+    assert standin.deliveries.flush() == 0
+    assert (first.events, second.events) == ([], [])
+    assert api.events.list({"delivery_success": False}).data == []
+    assert [(one.id, one.status) for one in api.webhook_endpoints.list().data] == [
+        ("we_off", "disabled")
+    ]
+
+
+def test_the_sdk_lists_event_destinations_and_their_addresses_where_asked(
+    standin: StripeStandin, server: StandinServer
+) -> None:
+    standin.add_event_destination(url="https://a.example", event_payload="thin", livemode=True)
+    standin.add_event_destination(
+        id="ed_bridge", type="amazon_eventbridge", aws_event_source_arn="arn:aws:events:1"
+    )
+    sdk: Any = stripe.StripeClient("sk_live_test", base_addresses={"api": server.url})
+    with_url = sdk.v2.core.event_destinations.list({"include": ["webhook_endpoint.url"]}).data
+    assert with_url[0].webhook_endpoint.url == "https://a.example"
+    assert (with_url[0].object, with_url[0].event_payload) == ("v2.core.event_destination", "thin")
+    assert with_url[1].amazon_eventbridge.aws_event_source_arn == "arn:aws:events:1"
+    without = sdk.v2.core.event_destinations.list().data
+    assert without[0].webhook_endpoint.url is None
+    test = stripe.StripeClient("sk_test_test", base_addresses={"api": server.url})
+    assert [one.id for one in test.v2.core.event_destinations.list().data] == ["ed_bridge"]
+
+
+def test_the_control_routes_change_endpoints_and_event_destinations(
+    standin: StripeStandin, server: StandinServer
+) -> None:
+    control = f"{server.url}/_control"
+    made = {"url": "https://a.example", "status": "disabled", "id": "we_1"}
+    assert requests.post(f"{control}/endpoints", json=made, timeout=5).ok
+    assert standin.deliveries.endpoints["we_1"].status == "disabled"
+    assert requests.delete(f"{control}/endpoints", json={"id": "we_1"}, timeout=5).ok
+    assert standin.deliveries.endpoints == {}
+    listed = {"id": "ed_1", "url": "https://a.example", "enabled_events": ["v1.charge.failed"]}
+    assert requests.post(f"{control}/event_destinations", json=listed, timeout=5).ok
+    assert standin.event_destinations["ed_1"].enabled_events == ("v1.charge.failed",)
+    assert requests.delete(f"{control}/event_destinations", timeout=5).ok
+    assert standin.event_destinations == {}
