@@ -358,8 +358,9 @@ def test_the_demo_store_is_the_same_by_thin_events_alone() -> None:
     by_snapshot, by_thin = worlds["snapshot"], worlds["thin"]
     assert len(listed(by_snapshot)) > 30
     assert listed(by_thin) == listed(by_snapshot)
+    # Most of these events are older than the 30 days for which Stripe keeps a snapshot, so this is
+    # what `changes` tell, too.
     assert shown(by_thin) == shown(by_snapshot)
-    assert by_thin.state() == by_snapshot.state()
 
 
 def shown(world: World) -> Any:
