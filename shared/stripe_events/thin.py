@@ -34,7 +34,7 @@ OBJECT = "v2.core.event"
 _PREFIX = "v1."
 
 # Types that no snapshot has: each tells one change of an object that is told as a whole, too.
-# https://docs.stripe.com/api/v2/core/events/event-types?api-version=2026-10-28.endive
+# https://docs.stripe.com/api/v2/core/events/event-types
 _OF_A_SUBSCRIPTION = (
     "active",
     "cancel_at_changed",
