@@ -16,13 +16,10 @@ from customers_cli.finding import Finding
 from shared.domain.api_versions import NEWEST, OLDEST, has_type, is_supported
 from shared.integrations.stripe_gateway import Raw
 from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.thin import PREFIX, thin_type
 
 EVENTBRIDGE = "amazon_eventbridge"
 ALL_EVENTS = "*"
-# The types of thin events are those of snapshot events behind this.
-_THIN_PREFIX = "v1."
-# The older API's cards and bank accounts have no thin events.
-_NEVER_THIN = "customer.source."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,9 @@ class Destination:
             else None,
             is_thin=is_thin,
             events=frozenset(
-                event.removeprefix(_THIN_PREFIX)
+                event.removeprefix(PREFIX)
                 for event in events
-                if not is_thin or event.startswith(_THIN_PREFIX) or event == ALL_EVENTS
+                if not is_thin or event.startswith(PREFIX) or event == ALL_EVENTS
             ),
             version=None if is_thin else raw.get("snapshot_api_version"),
         )
@@ -80,7 +77,7 @@ class Destination:
     def may_send(self, event: str) -> bool:
         """Whether events of this type can be sent there at all."""
         if self.is_thin:
-            return not event.startswith(_NEVER_THIN)
+            return thin_type(event) is not None
         return has_type(self.version, event)
 
     @property

@@ -15,10 +15,10 @@ import typer
 from customers_cli.command import Run, command, new_app
 from customers_cli.exits import Exit, Failure, Refused
 from customers_cli.target import REVOKER, Target
+from shared.stripe_events.event import OBJECTS
 
 app = new_app()
 
-STRIPE_OBJECTS = ("event", "v2.core.event")
 SECONDS = 30.0
 
 File = Annotated[
@@ -43,7 +43,7 @@ def send_event(run: Run, file: File, only_print: Print = False) -> Exit:
     """
     told = _read(file)
     target = run.target
-    if told.get("object") in STRIPE_OBJECTS:
+    if told.get("object") in OBJECTS:
         body = json.dumps(told).encode()
         headers = _signed(body, _secret_of(target))
         if only_print:
@@ -64,7 +64,7 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Failure(f"{file} is not JSON") from None
     if not isinstance(told, dict) or not (
-        told.get("object") in STRIPE_OBJECTS or {"detail-type", "detail"} <= told.keys()
+        told.get("object") in OBJECTS or {"detail-type", "detail"} <= told.keys()
     ):
         raise Failure(f"{file} holds no event of Stripe's or of a bus")
     return told

@@ -11,24 +11,17 @@ import json
 from pathlib import Path
 
 from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.thin import thin_type
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "stripe-events.md"
 BEGIN, END = "<!-- written by make docs: begin -->", "<!-- written by make docs: end -->"
-
-# The older API for cards has no thin events.
-_WITHOUT_THIN = "customer.source."
-
-
-def thin_name(name: str) -> str | None:
-    """The thin event of a snapshot event; ``None``: there is none."""
-    return None if name.startswith(_WITHOUT_THIN) else f"v1.{name}"
 
 
 def listed(kind: str) -> str:
     """The names of all events: ``snapshot`` and ``thin`` as JSON, ``form`` as a form's fields."""
     if kind == "form":
         return "&".join(f"enabled_events[]={name}" for name in HANDLERS)
-    thin = [name for name in map(thin_name, HANDLERS) if name is not None]
+    thin = [name for name in map(thin_type, HANDLERS) if name is not None]
     return json.dumps(list(HANDLERS) if kind == "snapshot" else thin)
 
 
@@ -36,7 +29,7 @@ def table() -> str:
     """One row for each event."""
     rows = ["| snapshot event | thin event | why |", "|---|---|---|"]
     for name, row in HANDLERS.items():
-        thin = thin_name(name)
+        thin = thin_type(name)
         rows.append(f"| `{name}` | {f'`{thin}`' if thin else '-'} | {row.why} |")
     return "\n".join(rows)
 

@@ -15,6 +15,7 @@ from typing import Any
 from functions.store_events import messages
 from functions.store_events.apply import HANDLERS as STORE_HANDLERS
 from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.thin import thin_type
 from standins.stripe import thin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,8 +61,9 @@ def files() -> Iterator[tuple[str, dict[str, Any]]]:
     for kind in sorted(HANDLERS):
         event = json.loads((RECORDED / f"{kind}.json").read_text())
         yield f"stripe/snapshot/{kind}.json", event
-        if thin.exists(kind):
-            yield f"stripe/thin/v1.{kind}.json", _thin(event)
+        thin_kind = thin_type(kind)
+        if thin_kind is not None:
+            yield f"stripe/thin/{thin_kind}.json", _thin(event)
         at = datetime.fromtimestamp(event["created"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         yield f"stripe/eventbridge/{kind}.json", _envelope(SOURCE, kind, at, event)
     for kind in sorted(STORE_HANDLERS):

@@ -14,19 +14,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from functions.stripe_webhook.delivery import MAX_BYTES
 from functions.stripe_webhook.signature import has_form
 from shared.domain.errors import TryAgainLater
 from shared.observability import log_failure
 from shared.storage.dynamo import AWS_ERRORS
+from shared.stripe_events.event import OBJECTS
 
 if TYPE_CHECKING:
     from shared.storage.stripe_notes import StripeNotes
 
 GAP_SECONDS = 60.0
-MAX_BYTES = 1024 * 1024
-
 _EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]{1,200}")
-_OBJECTS = ("event", "v2.core.event")
 
 
 class Refusals:
@@ -62,7 +61,7 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
         told = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.get("object") not in _OBJECTS:
+    if not isinstance(told, dict) or told.get("object") not in OBJECTS:
         return None
     event_id, livemode = told.get("id"), told.get("livemode")
     if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):

@@ -12,6 +12,10 @@ from shared.domain.key_parts import is_id
 from shared.domain.merge import is_event_time
 from shared.domain.stripe_objects import Raw
 
+# What the field ``object`` of a snapshot event says, and that of a thin one.
+SNAPSHOT, THIN = "event", "v2.core.event"
+OBJECTS = (SNAPSHOT, THIN)
+
 # In place of something that is told as an account and can't be one: no store has registered it.
 NO_ACCOUNT = "?"
 _ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]{1,250}")

@@ -20,7 +20,7 @@ from shared.storage.dynamo import AWS_ERRORS, is_impossible
 from shared.storage.parked import Parked, ParkedEvent, id_of
 from shared.stripe_events import events, thin
 from shared.stripe_events.context import Services
-from shared.stripe_events.event import Event, Unappliable
+from shared.stripe_events.event import OBJECTS, Event, Unappliable
 from shared.stripe_events.thin import ThinEvents
 from shared.tenant import Tenant
 
@@ -108,7 +108,7 @@ def parse(body: bytes) -> dict[str, Any]:
         told = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidEvent from None
-    if not isinstance(told, dict) or told.get("object") not in ("event", thin.OBJECT):
+    if not isinstance(told, dict) or told.get("object") not in OBJECTS:
         raise InvalidEvent
     return told
 

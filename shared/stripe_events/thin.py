@@ -26,12 +26,14 @@ from shared.domain.stripe_objects import Raw
 from shared.integrations.stripe_gateway import Mode, StripeMissing
 from shared.stripe_events import events
 from shared.stripe_events.context import Services
-from shared.stripe_events.event import NO_ACCOUNT, Event, Unappliable, connected_account
+from shared.stripe_events.event import NO_ACCOUNT, THIN, Event, Unappliable, connected_account
 from shared.stripe_events.listed import Listed
 from shared.tenant import Tenant
 
-OBJECT = "v2.core.event"
-_PREFIX = "v1."
+# The types of thin events are those of snapshot events behind this.
+PREFIX = "v1."
+# The older API's cards and bank accounts have no thin events.
+_NEVER_THIN = "customer.source."
 
 # Types that no snapshot has: each tells one change of an object that is told as a whole, too.
 # https://docs.stripe.com/api/v2/core/events/event-types
@@ -107,14 +109,19 @@ def type_of(told: Mapping[str, Any]) -> str | None:
         return None
     if not is_thin(told):
         return kind
-    if not kind.startswith(_PREFIX):
+    if not kind.startswith(PREFIX):
         return None
-    name = kind.removeprefix(_PREFIX)
+    name = kind.removeprefix(PREFIX)
     return SEMANTIC.get(name, name)
 
 
+def thin_type(kind: str) -> str | None:
+    """The type of the thin event of a snapshot event; ``None``: there is none."""
+    return None if kind.startswith(_NEVER_THIN) else f"{PREFIX}{kind}"
+
+
 def is_thin(told: Mapping[str, Any]) -> bool:
-    return told.get("object") == OBJECT
+    return told.get("object") == THIN
 
 
 def created_at(told: Mapping[str, Any]) -> int | None:
@@ -222,13 +229,13 @@ class ThinEvents:
         if snapshot is not None:
             events.apply(snapshot, tenant, self.services)
             return
-        self._as_fetched(thin, tenant)
+        now = self._as_fetched(thin, tenant)
         changes: Any = whole.get("changes")
         if isinstance(changes, Mapping) and changes:
             # By the snapshot's id, so that it is known where that comes after all.
             snapshot_id: Any = whole.get("snapshot_event")
             told_as = replace(thin, id=snapshot_id) if is_id(snapshot_id) else thin
-            self._as_changed(told_as, tenant, changes)
+            self._as_changed(told_as, tenant, changes, now)
 
     # -- what the event knows ---------------------------------------------------------------------
 
@@ -254,14 +261,18 @@ class ThinEvents:
 
     # -- what its object knows --------------------------------------------------------------------
 
-    def _as_fetched(self, thin: ThinEvent, tenant: Tenant) -> None:
-        """Store the object as it is now, once for all events of a burst."""
+    def _as_fetched(self, thin: ThinEvent, tenant: Tenant) -> Raw | None:
+        """Store the object as it is now, once for all events of a burst.
+
+        Returns:
+            The object, where it was fetched here.
+        """
         if thin.object_type == "product":
             self.services.products.fetch(tenant, thin.object_id, thin.livemode)
-            return
+            return None
         place = (tenant, thin.mode, thin.object_id)
         if self._is_covered(thin, place):
-            return
+            return None
         asked_at = int(self.services.clock())
         raw, read_at = self._object(thin)
         row = events.HANDLERS[thin.type]
@@ -275,6 +286,7 @@ class ThinEvents:
             self.read_at.clear()
         if read_at is not None:
             self.read_at[place] = read_at
+        return raw
 
     def _is_covered(self, thin: ThinEvent, place: tuple[Any, ...]) -> bool:
         """Whether the object was read after this event was made.
@@ -296,9 +308,16 @@ class ThinEvents:
             gone = {"id": thin.object_id, "object": thin.object_type, "deleted": True}
             return gone, None
 
-    def _as_changed(self, thin: ThinEvent, tenant: Tenant, changes: Mapping[str, Any]) -> None:
-        """Store what the event changed, at its time, of an object that may have changed since."""
-        now, _ = self._object(thin)
+    def _as_changed(
+        self, thin: ThinEvent, tenant: Tenant, changes: Mapping[str, Any], now: Raw | None
+    ) -> None:
+        """Store what the event changed, at its time, of an object that may have changed since.
+
+        Args:
+            now: the object, where it was fetched already.
+        """
+        if now is None:
+            now, _ = self._object(thin)
         told, before = changes.get("after"), changes.get("before")
         after = told if isinstance(told, Mapping) else {}
         then = of.laid_over(now, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -19,22 +18,9 @@ from shared.settings import Settings
 from shared.stripe_events.receive import Receiver
 from shared.tenant import Tenant
 from tests.functions.shop import USER, MovableClock, Shop
+from tests.functions.test_silence import sweep
 
-
-@pytest.fixture
-def sweep(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Callable[[], float]:
-    """Sweeps; how many stores and modes it says are silent. The first sweep was before."""
-
-    def run() -> float:
-        capsys.readouterr()
-        shop.sweep()
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        (told,) = (line for line in lines if "StripeSilent" in line)
-        count: float = told["StripeSilent"][0]
-        return count
-
-    assert run() == 0
-    return run
+__all__ = ["sweep"]  # a fixture
 
 
 def replay(shop: Shop, *, everything: bool) -> int:

@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl
 import stripe
 
 from shared.stripe_events.events import HANDLERS
+from shared.stripe_events.thin import thin_type
 from tests.template.expanded import TEMPLATE
-from tools.event_docs import PAGE, listed, page, thin_name
+from tools.event_docs import PAGE, listed, page
 
 THIN_EVENTS = Path(stripe.__file__).parent / "events"
 
@@ -24,7 +25,7 @@ def test_every_way_of_listing_the_events_holds_them_all() -> None:
     assert json.loads(listed("snapshot")) == list(HANDLERS)
     assert parse_qsl(listed("form")) == [("enabled_events[]", name) for name in HANDLERS]
     thin = json.loads(listed("thin"))
-    assert thin == [thin_name(name) for name in HANDLERS if thin_name(name)]
+    assert thin == [thin_type(name) for name in HANDLERS if thin_type(name)]
     assert 40 < len(thin) < len(HANDLERS)
 
 
@@ -35,7 +36,7 @@ def test_the_thin_events_are_those_of_stripes_library() -> None:
         for name in re.findall(r'"(v1\.[a-z_.]+)"', file.read_text())
     }
     expected = {name: f"v1.{name}" if f"v1.{name}" in known else None for name in HANDLERS}
-    assert {name: thin_name(name) for name in HANDLERS} == expected
+    assert {name: thin_type(name) for name in HANDLERS} == expected
 
 
 def test_what_the_page_names_of_the_template_is_there() -> None:
